@@ -1,0 +1,50 @@
+# `make run` and `make test` need nothing prepared: they install what is missing first.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+ARGS ?=
+
+.venv/installed: requirements-dev.lock pyproject.toml scripts/install.sh
+	@scripts/install.sh
+
+.PHONY: help
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: .venv/installed ## Make .venv, from the lock file
+
+.PHONY: run
+run: .venv/installed ## Run the compiled pipeline here; ARGS="--run-date 2026-11-20 --flows sales" are handed to goldline run
+	@.venv/bin/goldline run $(ARGS)
+
+.PHONY: test
+test: .venv/installed ## Run all tests, one whole run of the pipeline among them
+	@.venv/bin/pytest $(ARGS)
+
+.PHONY: compile
+compile: .venv/installed ## Compile pipeline.py to pipeline.json and check it
+	@.venv/bin/python compile.py
+
+.PHONY: lint
+lint: .venv/installed ## Check format, lint and types
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+
+.PHONY: format
+format: .venv/installed ## Format the code
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+.PHONY: lock
+lock: ## Resolve pyproject.toml into the lock files
+	@scripts/lock.sh
+
+.PHONY: lock-check
+lock-check: ## Fail when the lock files are stale
+	@scripts/lock.sh --check
+
+.PHONY: clean
+clean: ## Stop the local stack and forget all its data (.goldline)
+	@[ ! -x .venv/bin/goldline ] || .venv/bin/goldline down
+	rm -rf .goldline

@@ -1,0 +1,46 @@
+"""Compile pipeline.py to pipeline.json, and check the result as Vertex AI would read it.
+
+python compile.py            write pipeline.json
+python compile.py --check    only say whether pipeline.json is stale, with the difference
+"""
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+
+from goldline.spec import PIPELINE_JSON, compiled
+from goldline.vertex.check import check
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compile and check; 1 if the spec has findings or, with --check, is stale."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if pipeline.json is stale")
+    options = parser.parse_args(arguments)
+    text, spec = compiled()
+    if findings := check(spec):
+        print("\n".join(str(f) for f in findings), file=sys.stderr)
+        return 1
+    if options.check:
+        return _compare(PIPELINE_JSON, text)
+    PIPELINE_JSON.write_text(text, encoding="utf-8")
+    print(
+        f"{PIPELINE_JSON.name}: {len(spec['deploymentSpec']['executors'])} tasks, {len(text) // 1024} KiB, no findings"
+    )
+    return 0
+
+
+def _compare(committed: Path, text: str) -> int:
+    there = committed.read_text(encoding="utf-8") if committed.exists() else ""
+    if there == text:
+        print(f"{committed.name} is what pipeline.py compiles to")
+        return 0
+    lines = difflib.unified_diff(there.splitlines(), text.splitlines(), "committed", "compiled", n=2, lineterm="")
+    print("\n".join(lines), file=sys.stderr)
+    print(f"{committed.name} is stale: run `make compile` and commit it", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

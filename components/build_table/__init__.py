@@ -1,0 +1,1 @@
+"""Build one table from its SELECT and its contract: write, audit, publish."""

@@ -1,0 +1,232 @@
+"""Write, audit, publish: how a SELECT becomes a table.
+
+1. The SELECT goes into a raw stage.
+2. Rows with a `_reject_reason` go to the rejects table; of the rest, a merge keeps the newest of each key. They land
+   in a stage that has the contract's schema and the table's layout.
+3. The contract's checks run on that stage. What fails is never seen by a reader: the last good table stays.
+4. The stage is published in one atomic step: a MERGE, a copy onto the run date's partition, or CREATE OR REPLACE.
+   Never DELETE and INSERT: in BigQuery concurrent transactions on one table cancel each other.
+"""
+
+import datetime
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from google.cloud import bigquery
+
+from components.build_table import statements
+from goldline.clients import TIMEOUT
+from goldline.contract import Column, TableContract, parse, quoted
+from goldline.jobs import Jobs, date_parameter
+from goldline.ops import RejectedRow
+from goldline.record import CheckResult, Record, TableResult, earlier, now, recorded
+from goldline.run import EPOCH, Run
+from goldline.schema import ensure, in_order_of
+from goldline.sql import prefixed, reads
+
+LOG = logging.getLogger(__name__)
+STAGE_LIFE = datetime.timedelta(days=1)
+END_OF_TIME = datetime.date(9999, 12, 31)
+
+
+class AuditError(RuntimeError):
+    """A table was not published: the message names table, check, and how many rows failed."""
+
+
+class ConservationError(RuntimeError):
+    """Rows were lost between SELECT and table: a fault of goldline, not of the data."""
+
+
+def build_table(run: Run, flow: str, select: str, contract_text: str) -> TableResult:
+    """Build one table and record it; a try that finds its work already done in this run does nothing.
+
+    Raises:
+        AuditError: the rows do not keep the contract; nothing was published.
+        SchemaChangeError: the table as it stands is not what the contract says.
+        JobError: BigQuery could not run a step.
+    """
+    contract = parse(json.loads(contract_text), "the contract in the spec")
+    if not isinstance(contract, TableContract):
+        raise TypeError(f"{contract.source} is a source; build_table builds tables")
+    done = earlier(run, contract.name)
+    if done and done.table:
+        LOG.info("%s was built by an earlier try of this run", contract.table)
+        return done.table
+    with recorded(run, contract.name, flow) as record:
+        builder = Builder(run, flow, select, contract, record)
+        result = record.table = builder.build()
+        LOG.info(
+            "%s: %d selected = %d published + %d rejected + %d superseded",
+            *(result.name, result.selected, result.published, result.rejected, result.superseded),
+        )
+    builder.clean_up()
+    return result
+
+
+class Builder:
+    """One build of one table. The stages bear the run's name and stay when a step fails, for whoever looks into it."""
+
+    def __init__(self, run: Run, flow: str, select: str, contract: TableContract, record: Record) -> None:
+        self.run = run
+        self.contract = contract
+        self.record = record
+        self.refresh = run.refreshes(contract.table)
+        self.select = prefixed(select.rstrip().rstrip(";"), run.dataset_prefix, reads(select))
+        self.hashes = {"select_hash": _sha256(select), "contract_hash": _sha256(contract.model_dump_json())}
+        self.jobs = Jobs(run, contract.table.replace(".", "_"))
+        self.target = run.table(contract.table)
+        self.parameters = self._parameters(flow)
+
+    def build(self) -> TableResult:
+        """Write, audit, publish."""
+        if self.contract.write == "view":
+            return self._build_view()
+        if not self.refresh:
+            self.contract = in_order_of(ensure(self.jobs.client, self.contract, self.run), self.contract)
+        selected, rejected = self._write_raw()
+        audited = self._write_stage_and_audit()
+        if self.contract.rejects:
+            self._publish_rejects()
+        staged = audited["row_count"]
+        published, outdated = self._publish(staged, audited.get("partitions") or [])
+        duplicates = selected - rejected - staged
+        if duplicates < 0 or (duplicates and self.contract.write != "merge") or staged != published + outdated:
+            raise ConservationError(
+                f"{self.contract.table}: {selected} selected, {rejected} rejected, {staged} staged, of which "
+                f"{published} are in the table and {outdated} lost to newer versions"
+            )
+        return self._result(selected, published, rejected, duplicates + outdated)
+
+    def clean_up(self) -> None:
+        """Drop the stages; they would expire anyway."""
+        for step in ("raw", "stage", "rejects"):
+            self.jobs.client.delete_table(self._stage(step), not_found_ok=True, timeout=TIMEOUT)
+
+    def _parameters(self, flow: str) -> list[bigquery.ScalarQueryParameter]:
+        since, until = self.run.since.get(flow, EPOCH), self.run.run_date
+        if self.refresh and self.contract.write == "merge":
+            since, until = EPOCH, END_OF_TIME
+        dates = {"run_date": until, "since": since}
+        return [date_parameter(name, value) for name, value in dates.items() if f"@{name}" in self.select]
+
+    @property
+    def _run_date(self) -> list[bigquery.ScalarQueryParameter]:
+        return [date_parameter("run_date", self.run.run_date)]
+
+    def _write_raw(self) -> tuple[int, int]:
+        """The SELECT into the raw stage; rows selected and rejected."""
+        sql = f"create or replace table `{self._stage('raw')}` options ({self._expiry()}) as\n{self.select}"
+        self.jobs.query("raw", sql, self.parameters)
+        [row] = self.jobs.query("profile", statements.profile(self.contract, self._stage("raw")))
+        profile = dict(row.items())
+        for column in self.contract.columns:
+            if nulls := profile.get(f"null_{column.name}"):
+                self._caught(f"{column.name} is REQUIRED", nulls, profile["selected"], "block")
+        self._stop_if_blocked()
+        return profile["selected"], profile["rejected"]
+
+    def _write_stage_and_audit(self) -> Mapping[str, Any]:
+        """The rows to publish into a stage like the table, and what the audit says of them."""
+        rows = statements.stage(self.contract, self._stage("raw"))
+        self._create("stage", self.contract.columns, self.contract, rows)
+        audit = statements.audit(self.contract, f"`{self._stage('stage')}`")
+        return self._audited("audit", audit, self._run_date if self.contract.write == "snapshot" else [])
+
+    def _audited(self, step: str, audit: str, parameters: Iterable[bigquery.ScalarQueryParameter]) -> Mapping[str, Any]:
+        [row] = self.jobs.query(step, audit, list(parameters))
+        found = dict(row.items())
+        rows = found["row_count"]
+        key = ", ".join(self.contract.primary_key)
+        self._caught(f"{key} is unique", rows - found["key_count"], rows, "block")
+        self._caught("rows are of the run's date", found.get("outside", 0), rows, "block")
+        for i, check in enumerate(self.contract.checks):
+            self._caught(check.name, found[statements.check_alias(i)], rows, check.level, declared=True)
+        self._stop_if_blocked()
+        return found
+
+    def _caught(self, name: str, failing: int, rows: int, level: str, *, declared: bool = False) -> None:
+        """Note a check; those that go without saying are noted only when they fail."""
+        if failing or declared:
+            result = {"subject": self.contract.table, "name": name, "level": level, "failing": failing}
+            self.record.checks.append(CheckResult.model_validate(result))
+        if failing:
+            LOG.warning("%s: check %r (%s): %d of %d rows fail", self.contract.table, name, level, failing, rows)
+
+    def _stop_if_blocked(self) -> None:
+        if blocking := [c for c in self.record.checks if c.failing and c.level == "block"]:
+            found = "; ".join(f"{c.name!r}: {c.failing} rows fail" for c in blocking)
+            where = {c.name: c.where for c in self.contract.checks}
+            looks = [f" See them: select * from `{self._stage('stage')}` where {where.get(c.name)}" for c in blocking]
+            hint = looks[0] if blocking[0].name in where else ""
+            raise AuditError(f"{self.contract.table} was not published, the table stays as it was. {found}.{hint}")
+
+    def _publish_rejects(self) -> None:
+        """Replace the run date's partition of the rejects table."""
+        name = self.contract.rejected_table
+        layout = self.contract.model_copy(update={"partition_by": "run_date", "cluster_by": ()})
+        self._create("rejects", RejectedRow.columns(), layout, statements.rejects(self.contract, self._stage("raw")))
+        self.jobs.copy("publish_rejects", self._stage("rejects"), f"{self.run.table(name)}${self.run.run_date:%Y%m%d}")
+
+    def _publish(self, staged: int, partitions: list[datetime.date]) -> tuple[int, int]:
+        """The stage into the table; how many of its rows the table holds, and how many lost to newer versions there."""
+        if self.contract.write == "rebuild" or self.refresh:
+            rows = f"select * from `{self._stage('stage')}`"
+            self.jobs.query("publish", self._replace(rows))
+            return self._count("true"), 0
+        if self.contract.write == "snapshot":
+            self.jobs.copy("publish", self._stage("stage"), f"{self.target}${self.run.run_date:%Y%m%d}")
+            return self._count(f"`{self.contract.partition_by}` = date '{self.run.run_date}'"), 0
+        if not staged:
+            return 0, 0
+        stage = self._stage("stage")
+        self.jobs.query("publish", statements.merge(self.contract, self.target, stage, partitions))
+        [row] = self.jobs.query("verify", statements.merged(self.contract, self.target, stage, partitions))
+        return row["published"], row["outdated"]
+
+    def _build_view(self) -> TableResult:
+        audit = statements.audit(self.contract, f"(\n{self.select}\n)")
+        found = self._audited("audit", audit, [])
+        self.jobs.query("publish", statements.create_view(self.contract, self.target, self.select))
+        return self._result(found["row_count"], found["row_count"], 0, 0)
+
+    def _replace(self, rows: str) -> str:
+        # CREATE OR REPLACE, not WRITE_TRUNCATE: that would turn REQUIRED columns into NULLABLE ones.
+        options = f"description={quoted(statements.described(self.contract))}"
+        return statements.create(self.target, self.contract.columns, self.contract, rows, options)
+
+    def _create(self, step: str, columns: Iterable[Column], layout: TableContract, rows: str) -> None:
+        sql = statements.create(self._stage(step), columns, layout, rows, self._expiry())
+        self.jobs.query(step, sql, self._run_date if "@run_date" in sql else [])
+
+    def _count(self, where: str) -> int:
+        [row] = self.jobs.query("verify", f"select count(*) as row_count from `{self.target}` where {where}")
+        return int(row["row_count"])
+
+    def _stage(self, step: str) -> str:
+        digest = _sha256(self.run.run_id)[:8]
+        return self.run.table(f"ops.{step}_{self.contract.dataset}_{self.contract.name}_{digest}")
+
+    def _expiry(self) -> str:
+        # To the hour, so that a second try of this task sends the same text and finds the first one's job.
+        moment = (now() + STAGE_LIFE).replace(minute=0, second=0, microsecond=0)
+        return f"expiration_timestamp=timestamp '{moment:%Y-%m-%d %H:%M:%S}+00'"
+
+    def _result(self, selected: int, published: int, rejected: int, superseded: int) -> TableResult:
+        [row] = self.jobs.query("rows", f"select count(*) as row_count from `{self.target}`")
+        return TableResult(
+            name=self.contract.table,
+            rows=row["row_count"],
+            selected=selected,
+            published=published,
+            rejected=rejected,
+            superseded=superseded,
+            bytes_billed=self.jobs.bytes_billed,
+            **self.hashes,
+        )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,137 @@
+"""The SQL around a SELECT: every statement that build_table sends, as text made from the contract.
+
+Nothing here talks to BigQuery, so each statement can be read, analysed and run by other engines (goldline test does).
+"""
+
+import datetime
+from collections.abc import Iterable, Sequence
+
+from goldline.contract import Check, Column, TableContract, quoted
+
+REASON = "_reject_reason"
+
+
+def create(table: str, columns: Iterable[Column], contract: TableContract | None, select: str, options: str) -> str:
+    """CREATE OR REPLACE a table with declared columns, so that modes and descriptions are the contract's."""
+    layout = ""
+    if contract and contract.partition_by:
+        layout += f"\npartition by `{contract.partition_by}`"
+    if contract and contract.cluster_by:
+        layout += f"\ncluster by {_listed(contract.cluster_by)}"
+    declared = ",\n  ".join(c.ddl() for c in columns)
+    return f"create or replace table `{table}` (\n  {declared}\n){layout}\noptions ({options})\nas\n{select}"
+
+
+def create_view(contract: TableContract, view: str, select: str) -> str:
+    """CREATE OR REPLACE a view whose columns carry the contract's descriptions."""
+    columns = ",\n  ".join(f"`{c.name}` options(description={quoted(c.description)})" for c in contract.columns)
+    description = f"options(description={quoted(described(contract))})"
+    return f"create or replace view `{view}` (\n  {columns}\n)\n{description}\nas\n{select}"
+
+
+def described(contract: TableContract) -> str:
+    """The description that the table bears in BigQuery."""
+    return f"{contract.description} {contract.grain}"
+
+
+def profile(contract: TableContract, raw: str) -> str:
+    """One row: how many rows the SELECT gave, how many it rejects, and NULLs by REQUIRED column among the others."""
+    accepted = f"{REASON} is null" if contract.rejects else "true"
+    required = [c.name for c in contract.columns if c.mode == "REQUIRED"]
+    nulls = "".join(f",\n  countif({accepted} and `{name}` is null) as `null_{name}`" for name in required)
+    return f"select\n  count(*) as selected,\n  countif(not ({accepted})) as rejected{nulls}\nfrom `{raw}`"
+
+
+def stage(contract: TableContract, raw: str) -> str:
+    """The rows to publish: what is not rejected; in a merge the newest of each key, ties decided by content."""
+    columns = _listed(c.name for c in contract.columns)
+    accepted = f"{REASON} is null" if contract.rejects else "true"
+    select = f"select {columns}\nfrom `{raw}` as r\nwhere {accepted}"
+    if contract.write != "merge":
+        return select
+    # Load metadata comes last and only makes the choice between equal records a fixed one.
+    metadata = "".join(f", r.`{c.name}`" for c in contract.columns if c.is_load_metadata)
+    order = f"r.`{contract.version}` desc, {content_hash(contract, 'r')} desc{metadata}"
+    return f"{select}\nqualify row_number() over (partition by {_listed(contract.primary_key)} order by {order}) = 1"
+
+
+def rejects(contract: TableContract, raw: str) -> str:
+    """The rows with a reason, as the rejects table holds them."""
+    key = ", ".join(f"r.`{name}`" for name in contract.primary_key)
+    record = ", ".join(f"r.`{c.name}`" for c in contract.columns)
+    return (
+        f"select @run_date as run_date, {REASON} as reason, "
+        f"to_json_string(struct({key})) as key, to_json_string(struct({record})) as record\n"
+        f"from `{raw}` as r\nwhere {REASON} is not null"
+    )
+
+
+def audit(contract: TableContract, staged: str) -> str:
+    """One row: rows, distinct keys, rows outside the run date's partition, partitions, failures of each check."""
+    key = f"to_json_string(struct({_listed(contract.primary_key)}))"
+    parts = ["count(*) as row_count", f"count(distinct {key}) as key_count"]
+    if contract.write == "snapshot":
+        parts.append(f"countif(`{contract.partition_by}` != @run_date) as outside")
+    if contract.write == "merge" and contract.partition_by:
+        parts.append(f"array_agg(distinct `{contract.partition_by}`) as partitions")
+    parts += [f"countif({check.where}) as {check_alias(i)}" for i, check in enumerate(contract.checks)]
+    return f"select\n  {',\n  '.join(parts)}\nfrom {staged}"
+
+
+def check_alias(position: int) -> str:
+    """The audit's column for the check at that position of the contract."""
+    return f"check_{position}"
+
+
+def failing_rows(check: Check, staged: str) -> str:
+    """The query that shows the rows a check caught, for whoever looks into it."""
+    return f"select * from `{staged}` where {check.where}"
+
+
+def merge(contract: TableContract, target: str, staged: str, partitions: Sequence[datetime.date]) -> str:
+    """Publish a merge: in the touched partitions, newer versions replace older ones and new keys are added."""
+    columns = [c.name for c in contract.columns]
+    updates = ", ".join(f"`{c}` = s.`{c}`" for c in columns)
+    return (
+        f"merge `{target}` as t\nusing `{staged}` as s\non {_same_key(contract, partitions)}\n"
+        f"when matched and {_newer(contract, 's', 't')} then update set {updates}\n"
+        f"when not matched then insert ({_listed(columns)}) values ({', '.join(f's.`{c}`' for c in columns)})"
+    )
+
+
+def merged(contract: TableContract, target: str, staged: str, partitions: Sequence[datetime.date]) -> str:
+    """One row: of the stage's rows, those that the target now holds, and those that lost to a newer version there."""
+    return (
+        f"select\n  countif({_same_content(contract)}) as published,\n"
+        f"  countif({_newer(contract, 't', 's')}) as outdated\n"
+        f"from `{target}` as t\ninner join `{staged}` as s\non {_same_key(contract, partitions)}"
+    )
+
+
+def content_hash(contract: TableContract, alias: str) -> str:
+    """A hash of a row's content. Load metadata stays out: the same record loaded twice is one version, not two."""
+    columns = ", ".join(f"{alias}.`{c.name}`" for c in contract.columns if not c.is_load_metadata)
+    return f"to_hex(md5(to_json_string(struct({columns}))))"
+
+
+def _same_key(contract: TableContract, partitions: Sequence[datetime.date]) -> str:
+    key = " and ".join(f"t.`{name}` = s.`{name}`" for name in contract.primary_key)
+    if not contract.partition_by:
+        return key
+    # Constants, not the stage's values: only then does BigQuery read the touched partitions alone.
+    # https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables#pruning_partitions_when_using_a_merge_statement
+    dates = ", ".join(f"date '{d}'" for d in sorted(partitions))
+    return f"{key} and t.`{contract.partition_by}` in ({dates})"
+
+
+def _newer(contract: TableContract, one: str, other: str) -> str:
+    v, a, b = f"`{contract.version}`", content_hash(contract, one), content_hash(contract, other)
+    return f"({one}.{v} > {other}.{v} or ({one}.{v} = {other}.{v} and {a} > {b}))"
+
+
+def _same_content(contract: TableContract) -> str:
+    return f"{content_hash(contract, 's')} = {content_hash(contract, 't')}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

@@ -1,0 +1,23 @@
+"""The face of export_firestore: what goes in, what comes out."""
+
+from kfp import dsl
+
+from goldline.task import task
+
+
+@task(cpu="2", memory="8G")
+def export_firestore(
+    run: str,
+    contract: str,
+    collection: str,
+    database: str,
+    files: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+) -> None:
+    """Export a collection as of one moment, typed and pseudonymised as the source's contract says."""
+    from components.export_firestore.export import export_firestore
+    from goldline.run import Run
+
+    exported = export_firestore(Run.parse(run), contract, collection, database)
+    files.uri, files.metadata = exported.uri, exported.summary()
+    metrics.metadata = exported.counts

@@ -1,0 +1,1 @@
+"""Resolve the date and make every table that a run may read or write."""

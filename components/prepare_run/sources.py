@@ -1,0 +1,77 @@
+"""A source's external table over its files, and the view that shows the newest commit of each date."""
+
+import io
+
+import pyarrow.parquet as pq
+from google.api_core.exceptions import NotFound
+from google.cloud import bigquery
+
+from goldline import arrow
+from goldline.clients import TIMEOUT
+from goldline.contract import LANDED_KEYS, SourceContract
+from goldline.lake import Lake
+from goldline.run import EPOCH, Run
+from goldline.schema import fields, shape
+
+
+def ensure_source(client: bigquery.Client, lake: Lake, contract: SourceContract, run: Run) -> None:
+    """Make the external table and its view, or make them anew where the contract has changed."""
+    wanted = external_table(contract, run)
+    if not _is_as_declared(client, wanted):
+        # An external table over no file at all cannot be queried: lay one that holds nothing.
+        lake.write_bytes(f"{contract.folder}/run_date={EPOCH}/attempt=none/empty.parquet", empty_file(contract))
+        client.delete_table(wanted.reference, not_found_ok=True, timeout=TIMEOUT)
+        client.create_table(wanted, exists_ok=True, timeout=TIMEOUT)
+        client.delete_table(run.table(contract.view), not_found_ok=True, timeout=TIMEOUT)
+    view = bigquery.Table(run.table(contract.view))
+    view.view_query = newest_commits(contract, run)
+    view.description = f"{contract.description} The newest commit of each run date."
+    client.create_table(view, exists_ok=True, timeout=TIMEOUT)
+
+
+def external_table(contract: SourceContract, run: Run) -> bigquery.Table:
+    """The table over all Parquet files of a source, whoever left them there."""
+    folder = f"gs://{run.bucket}/{contract.folder}"
+    config = bigquery.ExternalConfig("PARQUET")
+    config.source_uris = [f"{folder}/*.parquet"]
+    config.schema = fields(contract.file_columns)
+    # Without it an array of Parquet shows as a struct named list:
+    # https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet#list_logical_type
+    config.parquet_options = bigquery.ParquetOptions()
+    config.parquet_options.enable_list_inference = True
+    hive = bigquery.HivePartitioningOptions()
+    hive.mode = "CUSTOM"
+    hive.source_uri_prefix = f"{folder}/{'/'.join(f'{{{key}:{kind}}}' for key, (kind, _) in LANDED_KEYS.items())}"
+    config.hive_partitioning = hive
+    table = bigquery.Table(run.table(contract.source), schema=config.schema)
+    table.description = f"{contract.description} All attempts: read {contract.view} instead."
+    table.external_data_configuration = config
+    return table
+
+
+def newest_commits(contract: SourceContract, run: Run) -> str:
+    """The SELECT of the view: files of the newest commit of each date, so no killed or rival attempt is ever read."""
+    return f"""select files.*
+from `{run.table(contract.source)}` as files
+inner join (
+    select run_date, attempt
+    from `{run.table("ops.commits")}`
+    where source = '{contract.source}'
+    qualify row_number() over (partition by run_date order by committed_at desc, attempt desc) = 1
+) as commits
+    on files.run_date = commits.run_date and files.attempt = commits.attempt"""
+
+
+def empty_file(contract: SourceContract) -> bytes:
+    """A Parquet file of the source's columns and no rows."""
+    out = io.BytesIO()
+    pq.write_table(arrow.schema(contract.file_columns).empty_table(), out)
+    return out.getvalue()
+
+
+def _is_as_declared(client: bigquery.Client, wanted: bigquery.Table) -> bool:
+    try:
+        found = client.get_table(wanted.reference, timeout=TIMEOUT)
+    except NotFound:
+        return False
+    return [shape(f) for f in found.schema if f.name not in LANDED_KEYS] == [shape(f) for f in wanted.schema]

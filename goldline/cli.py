@@ -1,0 +1,176 @@
+"""The command line. What a command needs is imported when it runs: `goldline --help` answers at once."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from goldline.spec import PIPELINE_JSON, load
+
+TYPES: Mapping[str, Callable[[str], Any]] = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
+FLOW = "run_"  # the parameter run_sales switches the flow sales
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code: 0 well, 1 failed, 2 refused."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    from goldline.contract import ContractError
+    from goldline.local.processes import StartError
+    from goldline.local.stack import StackError
+
+    try:
+        code: int = options.command(options)
+    except (ValueError, ContractError) as error:
+        print(f"goldline: {error}", file=sys.stderr)
+        return 2
+    except (StackError, StartError) as error:
+        print(f"goldline: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("goldline: interrupted", file=sys.stderr)
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="goldline", description=(__import__("goldline").__doc__))
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("run", help="run the compiled pipeline on this machine")
+    _add_parameters(run)
+    run.set_defaults(command=_run)
+
+    retry = commands.add_parser("retry", help="run one task of an earlier run again")
+    retry.add_argument("task", help="the task, such as stg_sales")
+    retry.add_argument("--run", default="latest", help="the run's folder below .goldline/runs (default: the latest)")
+    retry.set_defaults(command=_retry)
+
+    query = commands.add_parser("query", help="ask the local warehouse: goldline query 'select ...'")
+    query.add_argument("sql", help="a statement in GoogleSQL")
+    query.add_argument("--json", action="store_true", help="a row of JSON a line")
+    query.set_defaults(command=_query)
+
+    test = commands.add_parser("test", help="run the unit tests of the contracts on both engines")
+    test.add_argument("table", nargs="?", help="only this table, such as stg_sales")
+    test.set_defaults(command=_test)
+
+    for name, command, text in (
+        ("up", _up, "start the local stack and leave it running"),
+        ("down", _down, "stop the local stack"),
+        ("status", _status, "say whether the local stack runs, and where"),
+    ):
+        commands.add_parser(name, help=text).set_defaults(command=command)
+    return parser
+
+
+def _add_parameters(run: argparse.ArgumentParser) -> None:
+    """An option a pipeline parameter, as the compiled spec declares them."""
+    declared = _declared()
+    flows = [name.removeprefix(FLOW) for name in declared if _is_switch(name, declared)]
+    run.add_argument("--flows", help=f"the flows to run, with commas between (default: all: {','.join(flows)})")
+    for name, parameter in declared.items():
+        if _is_switch(name, declared):
+            continue
+        option = f"--{name.replace('_', '-')}"
+        text = parameter.get("description", "").replace("%", "%%")
+        if parameter["parameterType"] == "BOOLEAN":
+            run.add_argument(option, action=argparse.BooleanOptionalAction, help=text, default=argparse.SUPPRESS)
+        else:
+            kind = TYPES[parameter["parameterType"]]
+            run.add_argument(option, type=kind, help=text, default=argparse.SUPPRESS)
+
+
+def _declared() -> dict[str, Any]:
+    declared: dict[str, Any] = load()["root"]["inputDefinitions"]["parameters"] if PIPELINE_JSON.exists() else {}
+    return declared
+
+
+def _is_switch(name: str, declared: Mapping[str, Any]) -> bool:
+    return name.startswith(FLOW) and declared[name]["parameterType"] == "BOOLEAN"
+
+
+def _flow_switches(flows: str | None, declared: Mapping[str, Any]) -> dict[str, bool]:
+    known = [name.removeprefix(FLOW) for name in declared if _is_switch(name, declared)]
+    if flows is None:
+        return {}
+    asked = [flow.strip() for flow in flows.split(",") if flow.strip()]
+    if unknown := [flow for flow in asked if flow not in known]:
+        raise ValueError(f"--flows: no flow {unknown[0]}, expected some of {', '.join(known)}")
+    if not asked:
+        raise ValueError(f"--flows: expected some of {', '.join(known)}, got nothing")
+    return {f"{FLOW}{flow}": flow in asked for flow in known}
+
+
+def _run(options: argparse.Namespace) -> int:
+    from goldline import parameters
+    from goldline.local.run_here import run_here
+    from goldline.local.stack import default_home
+
+    declared = _declared()
+    given = {name: value for name, value in vars(options).items() if name in declared}
+    given |= _flow_switches(options.flows, declared)
+    parameters.check(given)
+    _check_sources()
+    return run_here(given, default_home())
+
+
+def _check_sources() -> None:
+    """Refuse a graph, a contract or a SELECT that is wrong before any task starts."""
+    from goldline.spec import newer_sources
+
+    if newer_sources():
+        from goldline.spec import compiled
+
+        compiled()
+
+
+def _retry(options: argparse.Namespace) -> int:
+    from goldline.local.run_here import retry
+    from goldline.local.stack import default_home
+
+    return retry(default_home(), options.task, options.run)
+
+
+def _query(options: argparse.Namespace) -> int:
+    from goldline.local.ask import ask
+    from goldline.local.stack import default_home
+
+    return ask(default_home(), options.sql, as_json=options.json)
+
+
+def _test(options: argparse.Namespace) -> int:
+    from goldline.local.contract_tests import run_contract_tests
+    from goldline.local.stack import default_home
+
+    return run_contract_tests(default_home(), options.table)
+
+
+def _up(_: argparse.Namespace) -> int:
+    from goldline.local.stack import default_home, up
+
+    for name, value in up(default_home()).environment.items():
+        print(f"export {name}={value}")
+    return 0
+
+
+def _down(_: argparse.Namespace) -> int:
+    from goldline.local.stack import default_home, down
+
+    print("the stack is stopped" if down(default_home()) else "no stack was running")
+    return 0
+
+
+def _status(_: argparse.Namespace) -> int:
+    from goldline.local.stack import default_home, running
+
+    if (found := running(default_home())) is None:
+        print("no stack is running; `goldline up` starts it, `goldline run` brings its own")
+        return 1
+    print(json.dumps({"home": found.home, "owner": found.owner, **found.environment}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Google's clients, made one way everywhere.
+
+They obey FIRESTORE_EMULATOR_HOST, STORAGE_EMULATOR_HOST and BIGQUERY_EMULATOR_HOST by themselves. All that is added
+here is that no credentials are looked for where an emulator is set, and the variable that Storage Read lacks.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery, bigquery_storage_v1, firestore
+    from google.cloud.storage import Client as StorageClient
+
+TIMEOUT = 60.0  # seconds that one request may take
+
+
+def bigquery_client(project: str, location: str) -> "bigquery.Client":
+    """A BigQuery client for jobs and tables of one project and location."""
+    from google.cloud import bigquery
+
+    return bigquery.Client(project=project, location=location, **_anonymous("BIGQUERY_EMULATOR_HOST"))
+
+
+def bigquery_read_client() -> "bigquery_storage_v1.BigQueryReadClient":
+    """A Storage Read client, for results too large for pages of JSON."""
+    from google.cloud import bigquery_storage_v1
+
+    if not (host := os.environ.get("BIGQUERY_STORAGE_EMULATOR_HOST")):
+        return bigquery_storage_v1.BigQueryReadClient()
+    # Unlike the other clients this one has no variable of its own, so it is given the channel.
+    import grpc
+    from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
+
+    return bigquery_storage_v1.BigQueryReadClient(
+        transport=BigQueryReadGrpcTransport(channel=grpc.insecure_channel(host))
+    )
+
+
+def firestore_client(project: str, database: str = "(default)") -> "firestore.Client":
+    """A client of one Firestore database."""
+    from google.cloud import firestore
+
+    return firestore.Client(project=project, database=database)
+
+
+def storage_client(project: str) -> "StorageClient":
+    """A Cloud Storage client."""
+    from google.cloud.storage import Client as StorageClient
+
+    return StorageClient(project=project, **_anonymous("STORAGE_EMULATOR_HOST"))
+
+
+def default_project() -> str:
+    """The project of the environment.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if project := os.environ.get("GOOGLE_CLOUD_PROJECT"):
+        return project
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
+
+    try:
+        _, found = google.auth.default()
+    except DefaultCredentialsError as error:
+        raise ValueError("no project: give the parameter `project` or set GOOGLE_CLOUD_PROJECT") from error
+    if not found:
+        raise ValueError("the credentials name no project: give the parameter `project` or set GOOGLE_CLOUD_PROJECT")
+    return str(found)
+
+
+def _anonymous(variable: str) -> dict[str, Any]:
+    if variable not in os.environ:
+        return {}
+    from google.auth.credentials import AnonymousCredentials
+
+    return {"credentials": AnonymousCredentials()}

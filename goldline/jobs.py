@@ -1,0 +1,138 @@
+"""BigQuery jobs with ids made from run, table and step, so that an answer lost on the way never makes a second job."""
+
+import datetime
+import hashlib
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from google.api_core.exceptions import Conflict, GoogleAPICallError
+from google.cloud import bigquery
+
+from goldline.clients import TIMEOUT, bigquery_client
+from goldline.run import Run
+
+if TYPE_CHECKING:
+    from goldline.contract import Row
+
+LOG = logging.getLogger(__name__)
+JOB_SECONDS = 1800.0
+TRIES = 3
+# https://cloud.google.com/bigquery/docs/error-messages: these say "try again"; the last is how a MERGE that lost to
+# another statement on the same table is told.
+PASSING = {
+    "backendError",
+    "internalError",
+    "jobBackendError",
+    "jobInternalError",
+    "rateLimitExceeded",
+    "jobRateLimitExceeded",
+}
+LOST_RACE = re.compile(r"concurrent update|could not serialize|Transaction is aborted", re.IGNORECASE)
+
+Begin = Callable[[str, dict[str, str]], Any]
+
+
+class JobError(RuntimeError):
+    """A job failed: the message names table, step and what BigQuery said."""
+
+
+class Jobs:
+    """The jobs of one subject (a table, a source, the run itself) in one run."""
+
+    def __init__(self, run: Run, subject: str) -> None:
+        self.run = run
+        self.subject = subject
+        self.client = bigquery_client(run.project, run.location)
+        self.bytes_billed = 0
+
+    def query(
+        self, step: str, sql: str, parameters: Sequence[bigquery.ScalarQueryParameter] = ()
+    ) -> "list[bigquery.Row]":
+        """Run a statement and give its rows."""
+        config = bigquery.QueryJobConfig(query_parameters=list(parameters))
+
+        def begin(job_id: str, labels: dict[str, str]) -> bigquery.QueryJob:
+            config.labels = labels
+            # Without job_retry=None the client would make up another id for a second try.
+            return self.client.query(sql, config, job_id=job_id, timeout=TIMEOUT, job_retry=None)
+
+        job = self._run(step, f"{sql}{config.query_parameters}", begin)
+        self.bytes_billed += job.total_bytes_billed or 0
+        return list(job.result(timeout=JOB_SECONDS))
+
+    def copy(self, step: str, source: str, target: str) -> None:
+        """Copy a table over another, or over one of its partitions (`table$YYYYMMDD`), in one atomic step."""
+        config = bigquery.CopyJobConfig(write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE)
+
+        def begin(job_id: str, labels: dict[str, str]) -> bigquery.CopyJob:
+            config.labels = labels
+            return self.client.copy_table(source, target, job_id=job_id, job_config=config, timeout=TIMEOUT)
+
+        self._run(step, f"{source} {target}", begin)
+
+    def append(self, step: str, rows: "Iterable[Row]", target: str, schema: list[bigquery.SchemaField]) -> None:
+        """Load a few rows into a table."""
+        content = list(rows)
+        config = bigquery.LoadJobConfig(schema=schema, write_disposition=bigquery.WriteDisposition.WRITE_APPEND)
+
+        def begin(job_id: str, labels: dict[str, str]) -> bigquery.LoadJob:
+            config.labels = labels
+            return self.client.load_table_from_json(content, target, job_id=job_id, job_config=config, timeout=TIMEOUT)
+
+        if content:
+            self._run(step, target, begin)
+
+    def _run(self, step: str, content: str, begin: Begin) -> Any:  # noqa: ANN401, the kinds of job share no base
+        tries = 0
+        used = 0  # ids of this step that belong to failed jobs
+        while True:
+            job, is_new = self._begin(self._job_id(step, content, used), step, begin)
+            try:
+                job.result(timeout=JOB_SECONDS)
+            except GoogleAPICallError as error:
+                used += 1
+                tries += is_new  # a job that an earlier try of this task left failed costs nothing but its id
+                if is_new and (tries == TRIES or not _passing(job, error)):
+                    raise JobError(f"{self.subject}, step {step}: {_said(job, error)}") from error
+                LOG.warning("%s, step %s: %s; trying again", self.subject, step, _said(job, error))
+                time.sleep(2**tries - 1)
+            else:
+                return job
+
+    def _begin(self, job_id: str, step: str, begin: Begin) -> tuple[Any, bool]:
+        labels = {"goldline_run": self.run.run_id, "goldline_subject": self.subject, "goldline_step": step}
+        try:
+            return begin(job_id, {key: label(value) for key, value in labels.items()}), True
+        except Conflict:
+            return self.client.get_job(job_id, timeout=TIMEOUT), False
+        except GoogleAPICallError as error:
+            raise JobError(f"{self.subject}, step {step}: {error.message}") from error
+
+    def _job_id(self, step: str, content: str, failed: int) -> str:
+        # `goldline retry` sets GOLDLINE_RETRY: whoever runs a task again by hand wants its work done again.
+        digest = hashlib.sha256((content + os.environ.get("GOLDLINE_RETRY", "")).encode()).hexdigest()[:12]
+        readable = re.sub(r"[^A-Za-z0-9_-]", "_", f"{self.run.run_id}-{self.run.dataset(self.subject)}-{step}")
+        return f"goldline-{readable}-{digest}-{failed}"
+
+
+def date_parameter(name: str, value: datetime.date) -> bigquery.ScalarQueryParameter:
+    """A DATE parameter of a query."""
+    return bigquery.ScalarQueryParameter(name, "DATE", value)
+
+
+def label(text: str) -> str:
+    """A text as labels take it: https://cloud.google.com/bigquery/docs/labels-intro#requirements."""
+    return re.sub(r"[^a-z0-9_-]", "_", text.lower())[:63]
+
+
+def _passing(job: Any, error: GoogleAPICallError) -> bool:  # noqa: ANN401
+    reason = (job.error_result or {}).get("reason")
+    return reason in PASSING or bool(LOST_RACE.search(str(error)))
+
+
+def _said(job: Any, error: GoogleAPICallError) -> str:  # noqa: ANN401
+    return str((job.error_result or {}).get("message") or error.message)

@@ -1,0 +1,55 @@
+"""`goldline query`: one statement to the local warehouse, its rows as a table or as JSON."""
+
+import datetime
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from goldline.local import stack
+from goldline.local.servers import PROJECT
+
+WIDTH = 60  # characters of a value that a table shows
+
+
+def ask(home: Path, sql: str, *, as_json: bool, out: TextIO | None = None) -> int:
+    """Run a statement and print its rows; 1 if the warehouse refuses it."""
+    from google.api_core.exceptions import GoogleAPICallError
+
+    out = out or sys.stdout
+    with stack.using(home) as addresses:
+        os.environ.update(addresses.environment)
+        from goldline.clients import TIMEOUT, bigquery_client
+
+        try:
+            rows = bigquery_client(PROJECT, "US").query_and_wait(sql, api_timeout=TIMEOUT)
+        except GoogleAPICallError as error:
+            print(f"goldline: {error.message}", file=sys.stderr)
+            return 1
+        names = [field.name for field in rows.schema]
+        content = [dict(row.items()) for row in rows]
+    if as_json:
+        out.writelines(json.dumps(row, default=_json) + "\n" for row in content)
+    else:
+        out.write(_table(names, [[_shown(row[name]) for name in names] for row in content]))
+    return 0
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    lines = [names, ["-" * width for width in widths], *rows]
+    shown = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([*shown, f"({len(rows)} rows)"]) + "\n"
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, default=_json) if isinstance(value, dict | list) else str(value)
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
+
+
+def _json(value: Any) -> object:  # noqa: ANN401, whatever the client makes of BigQuery's types
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,117 @@
+"""Processes that never outlive whoever started them.
+
+As a command (`python -m goldline.local.processes command ...`) it becomes that command, having asked the kernel to end
+it when its parent dies, however that happens. The request survives exec (prctl(2), PR_SET_PDEATHSIG).
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PATIENCE = 10.0  # seconds that a process has to end by itself
+
+
+class StartError(RuntimeError):
+    """A process did not come up: the message holds its last words."""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a process in a session of its own (a Ctrl-C is ours to pass on), its output in a file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", __name__, str(os.getpid()), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )
+
+
+def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
+    """Wait until a process is ready.
+
+    Raises:
+        StartError: it ended or was not ready in time.
+    """
+    end = time.monotonic() + seconds
+    while not ready():
+        if (code := process.poll()) is not None:
+            raise StartError(f"{_name(process)} ended with {code}:\n{last_lines(log)}")
+        if time.monotonic() > end:
+            stop(process)
+            raise StartError(f"{_name(process)} was not ready after {seconds:.0f} s:\n{last_lines(log)}")
+        time.sleep(0.05)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process to end, and end it when it does not."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def is_listening(port: int) -> bool:
+    """Whether somebody listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def end_left_over(pid: int, marked: str) -> None:
+    """End a process that a crash left behind, if it is still the one: its command line must hold `marked`."""
+    if marked in command_line(pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def command_line(pid: int) -> str:
+    """The command line of a process, empty if there is none."""
+    if sys.platform == "linux":  # a small Debian has no ps
+        file = Path(f"/proc/{pid}/cmdline")
+        return file.read_bytes().replace(b"\0", b" ").decode(errors="replace") if file.exists() else ""
+    shown = subprocess.run(
+        ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    return shown.stdout.strip()
+
+
+def last_lines(log: Path, count: int = 15) -> str:
+    """The end of a log."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    return "\n".join(lines[-count:])
+
+
+def _name(process: subprocess.Popen[bytes]) -> str:
+    return Path(list(process.args)[4]).name  # type: ignore[arg-type]
+
+
+def _become(parent: int, command: list[str]) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            sys.exit(1)
+    os.execvp(command[0], command)  # noqa: S606
+
+
+if __name__ == "__main__":
+    _become(int(sys.argv[1]), sys.argv[2:])

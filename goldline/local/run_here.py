@@ -1,0 +1,238 @@
+"""`goldline run`: the compiled spec run whole on this machine, with progress, a summary, and failures told plainly."""
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from goldline import spec
+from goldline.local import processes, servers, stack
+from goldline.local.servers import PROJECT
+
+# What the pipeline's defaults leave to the environment, for this machine.
+LOCAL = {"project": PROJECT, "bucket": stack.BUCKET, "simulated": True}
+
+
+@dataclass
+class Outcome:
+    """How a run ended, as seen from outside."""
+
+    run_id: str = ""
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    error: str | None = None
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """The tasks that failed."""
+        return [t for t in self.tasks if t["status"] == "failed"]
+
+
+def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = None) -> int:
+    """Run the pipeline with parameters that are checked already; 1 if it failed."""
+    out = out or sys.stdout
+    folder = _new_folder(home)
+    arguments = {**LOCAL, **parameters}
+    (folder / "pipeline.json").write_text(_fresh_spec(out), encoding="utf-8")
+    (folder / "arguments.json").write_text(json.dumps(arguments, indent=1), encoding="utf-8")
+    start = time.monotonic()
+    with stack.using(home) as addresses:
+        outcome = _run(folder, addresses, Progress(out))
+        summary = _summary(folder, addresses, outcome, round(time.monotonic() - start, 1), str(arguments["bucket"]))
+    _keep(folder, summary)
+    _show(summary, outcome, folder, out)
+    return 0 if summary["status"] == "succeeded" else 1
+
+
+def retry(home: Path, task: str, run: str = "latest") -> int:
+    """Run one task of an earlier run again, with the inputs that it had; its exit code."""
+    folder = (home / "runs" / run).resolve()
+    if not (found := sorted((folder / "tasks").glob(f"*-{task}"))):
+        known = ", ".join(p.name.split("-", 1)[1] for p in sorted((folder / "tasks").glob("*")))
+        raise ValueError(
+            f"the run {folder.name} has no task {task}, expected one of: {known or 'none, it has no tasks'}"
+        )
+    content = json.loads((found[-1] / "command.json").read_text(encoding="utf-8"))
+    with stack.using(home) as addresses:
+        environment = {**os.environ, **addresses.environment, **content["environment"]}
+        environment["GOLDLINE_RETRY"] = datetime.now(UTC).isoformat()
+        return subprocess.run(content["command"], env=environment, check=False).returncode
+
+
+class Progress:
+    """Shows tasks as they run: live on a terminal, a line for each that ended elsewhere."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._live = out.isatty()
+
+    def started(self, task: str) -> None:
+        """A task started."""
+        if self._live:
+            self._out.write(f"  … {task}")
+            self._out.flush()
+
+    def ended(self, task: str, status: str, seconds: float) -> None:
+        """A task ended."""
+        mark = "✓" if status == "succeeded" else "✗"
+        self._out.write(f"{'\r\x1b[K' if self._live else ''}  {mark} {task:<28}{seconds:6.1f} s\n")
+        self._out.flush()
+
+    def skipped(self, task: str) -> None:
+        """A task was not run, since one before it failed."""
+        self._out.write(f"  - {task:<28}skipped, what it needs failed\n")
+
+
+def _run(folder: Path, addresses: stack.Addresses, progress: Progress) -> Outcome:
+    outcome = Outcome()
+    with _runner(folder, addresses.environment) as process:
+        assert process.stdout  # noqa: S101, it is a pipe
+        for line in process.stdout:
+            _note(json.loads(line), outcome, progress)
+        code = process.wait()
+    outcome.run_id = next((p.name for p in sorted((folder / "artifacts").glob("*"))), folder.name)
+    if code and not outcome.failed and not outcome.error:
+        outcome.error = f"the runner ended with {code}:\n{processes.last_lines(folder / 'runner.log')}"
+    return outcome
+
+
+@contextlib.contextmanager
+def _runner(folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """The process that runs the spec, in a group of its own, ended with all its tasks when the block is left."""
+    with (folder / "runner.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "goldline.local.spec_run", str(folder)],
+            stdin=subprocess.PIPE,  # its end tells the runner that we are gone
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **environment, "PYTHONWARNINGS": "ignore"},
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _note(event: dict[str, Any], outcome: Outcome, progress: Progress) -> None:
+    match event.pop("event"):
+        case "started":
+            progress.started(event["task"])
+        case "ended":
+            outcome.tasks.append(event)
+            progress.ended(event["task"], event["status"], event["seconds"])
+        case "skipped":
+            progress.skipped(event["task"])
+        case "failed":
+            outcome.error = event["error"]
+
+
+def _summary(folder: Path, addresses: stack.Addresses, outcome: Outcome, seconds: float, bucket: str) -> dict[str, Any]:
+    """finish_run's summary with what only the outside knows; made up from the outside alone where there is none."""
+    summary = _from_lake(addresses, outcome.run_id, bucket)
+    failed = bool(outcome.failed or outcome.error)
+    inner = {t["name"]: t for t in summary.get("tasks", [])}
+    tasks = [
+        {**inner.get(t["task"], {"name": t["task"], "flow": ""}), "status": t["status"], "seconds": t["seconds"]}
+        for t in outcome.tasks
+    ]
+    made_up: dict[str, Any] = {"run_date": None, "tables": [], "models": [], "error": outcome.error}
+    status = "failed" if failed or summary.get("status") != "succeeded" else "succeeded"
+    return {**made_up, **summary, "status": status, "run_id": outcome.run_id, "seconds": seconds, "tasks": tasks}
+
+
+def _from_lake(addresses: stack.Addresses, run_id: str, bucket: str) -> dict[str, Any]:
+    try:
+        text = servers.read_object(addresses.storage, bucket, f"ops/runs/{run_id}/summary.json")
+    except OSError:  # the lake may be what failed
+        return {}
+    content: dict[str, Any] = json.loads(text) if text else {}
+    return content
+
+
+def _keep(folder: Path, summary: dict[str, Any]) -> None:
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    latest = folder.parent / "latest"
+    fresh = folder.parent / f"latest.{os.getpid()}"
+    fresh.symlink_to(folder.name)
+    fresh.replace(latest)
+
+
+def _show(summary: dict[str, Any], outcome: Outcome, folder: Path, out: TextIO) -> None:
+    if summary["tables"]:
+        head = (
+            f"\n  {'table':<28}{'rows':>10}{'selected':>10} = {'published':>9} + {'rejected':>8} + {'superseded':>10}\n"
+        )
+        out.write(head)
+    for t in summary["tables"]:
+        out.write(
+            f"  {t['name']:<28}{t['rows']:>10,}{t['selected']:>10,} = {t['published']:>9,} + {t['rejected']:>8,} + "
+            f"{t['superseded']:>10,}\n"
+        )
+    for m in summary["models"]:
+        metrics = ", ".join(f"{name} {value:.3f}" for name, value in m["metrics"].items())
+        out.write(f"  model {m['name']}: {'accepted' if m['accepted'] else 'refused'}, {metrics}\n")
+    for task in outcome.failed:
+        _show_failure(task, folder, out)
+    if not outcome.failed and outcome.error:
+        out.write(f"\n{outcome.error}\n")
+    where = os.path.relpath(folder / "summary.json")
+    out.write(f"\n{summary['status']}: {summary['run_date']} in {summary['seconds']} s, {where}\n")
+
+
+def _show_failure(task: dict[str, Any], folder: Path, out: TextIO) -> None:
+    """A failed task's own last words, its inputs, and the command that runs it again."""
+    inside = Path(task["folder"])
+    out.write(f"\n{task['task']} failed. Its last words ({os.path.relpath(inside / 'log.txt')}):\n")
+    out.write("".join(f"    {line}\n" for line in processes.last_lines(inside / "log.txt").splitlines()))
+    if inputs := _inputs(inside / "command.json"):
+        out.write("  Its inputs:\n")
+        out.write("".join(f"    {name} = {_shortened(value)}\n" for name, value in inputs.items()))
+    out.write(f"  Run it again: goldline retry {task['task']} --run {shlex.quote(folder.name)}\n")
+
+
+def _inputs(command: Path) -> dict[str, Any]:
+    if not command.exists():
+        return {}
+    words = json.loads(command.read_text(encoding="utf-8"))["command"]
+    executor_input = json.loads(words[words.index("--executor_input") + 1])
+    found: dict[str, Any] = executor_input.get("inputs", {}).get("parameterValues", {})
+    return found
+
+
+def _shortened(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+def _new_folder(home: Path) -> Path:
+    moment = datetime.now(UTC)
+    folder = home / "runs" / f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond // 1000:03d}-{os.getpid()}"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _fresh_spec(out: TextIO) -> str:
+    """The committed spec, or one compiled afresh where a source has changed since."""
+    committed = spec.PIPELINE_JSON.read_text(encoding="utf-8") if spec.PIPELINE_JSON.exists() else ""
+    newer = spec.newer_sources()
+    if committed and not newer:
+        return committed
+    text, _ = spec.compiled()
+    if text == committed:
+        spec.PIPELINE_JSON.touch()  # the clock was right, the content had not changed: no need to look again
+    else:
+        out.write(f"compiled afresh: pipeline.json is older than {newer[0]} (`make compile` writes it anew)\n")
+    return text

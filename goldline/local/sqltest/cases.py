@@ -1,0 +1,91 @@
+"""A contract's unit tests: rows given, rows expected, on any engine that can build the table."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from goldline.contract import Case, Contract, Row, TableContract
+from goldline.local.sqltest.compare import differences
+
+
+class CaseError(Exception):
+    """An engine cannot bring a case to its end: the message is for the case's author."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a build left behind: the table's rows, and those that it rejected as its rejects table has them."""
+
+    rows: Sequence[Row]
+    rejected: Sequence[Row] = ()
+
+
+class Engine(Protocol):
+    """What can build a table from a case's rows."""
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+
+    def run(self, contract: TableContract, select: str, case: Case, contracts: Mapping[str, Contract]) -> Outcome:
+        """Put the given rows into their tables, build the table, and read it.
+
+        Raises:
+            CaseError: that did not come to its end, by fault of the SELECT, the contract or the case.
+        """
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """How a case went on an engine; `message` says what differs."""
+
+    table: str
+    case: str
+    engine: str
+    passed: bool
+    message: str
+    seconds: float
+
+
+def run_cases(
+    contracts: Mapping[str, Contract], folder: Path, engines: Sequence[Engine], only: str | None = None
+) -> list[CaseResult]:
+    """Run the unit tests of all contracts, or of one table's, on each engine.
+
+    Args:
+        contracts: by the path of their file below the folder, as load_all gives them.
+        folder: where the SELECTs lie.
+        engines: what to run them on.
+        only: a table as `silver.stg_sales`, `stg_sales` or `sales/stg_sales`.
+
+    Raises:
+        LookupError: no table is called that.
+    """
+    tables = {path: c for path, c in contracts.items() if isinstance(c, TableContract)}
+    chosen = {path: c for path, c in tables.items() if only in (None, path, c.table, c.name)}
+    if not chosen:
+        raise LookupError(f"no table {only}, expected one of {', '.join(c.table for c in tables.values())}")
+    return [
+        _result(engine, contract, select, case, contracts)
+        for contract, select in _with_selects(chosen, folder)
+        for case in contract.tests
+        for engine in engines
+    ]
+
+
+def _with_selects(tables: Mapping[str, TableContract], folder: Path) -> Iterator[tuple[TableContract, str]]:
+    for path, contract in tables.items():
+        yield contract, (folder / f"{path}.sql").read_text(encoding="utf-8")
+
+
+def _result(
+    engine: Engine, contract: TableContract, select: str, case: Case, contracts: Mapping[str, Contract]
+) -> CaseResult:
+    start = time.perf_counter()
+    try:
+        message = differences(contract, case, engine.run(contract, select, case, contracts))
+    except CaseError as error:
+        message = str(error)
+    return CaseResult(contract.table, case.name, engine.name, not message, message, time.perf_counter() - start)

@@ -1,0 +1,125 @@
+"""Expected against got: rows in any order, only the columns that the expectation names, and what differs in words."""
+
+import datetime
+import math
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from goldline.contract import Case, Row, TableContract
+from goldline.local.googlesql import Field, NotOfTypeError, SqlType, normal
+from goldline.local.googlesql.types import as_json, fields_of
+from goldline.ops import RejectedRow
+
+if TYPE_CHECKING:
+    from goldline.local.sqltest.cases import Outcome
+
+# Strings that hold JSON: compared as what they say, and written in YAML as text or as a mapping.
+REJECTED_FIELDS = as_json(fields_of(RejectedRow.columns()), ("key", "record"))
+
+
+def differences(contract: TableContract, case: Case, outcome: "Outcome") -> str:
+    """What differs between what a case expects and what came, a line a finding; empty when nothing does."""
+    fields = fields_of(contract.columns)
+    try:
+        found = _compared("row", fields, contract.primary_key, case.expect, outcome.rows)
+        found += _compared("rejected row", REJECTED_FIELDS, ("key",), case.rejected, outcome.rejected)
+    except NotOfTypeError as error:
+        return str(error)
+    return "\n".join(found)
+
+
+def same(expected: Any, got: Any, kind: SqlType) -> bool:  # noqa: ANN401
+    """Whether two normal values are equal; of a STRUCT only the fields that are expected count."""
+    if expected is None or got is None:
+        return expected is got
+    if kind.element:
+        element = kind.element
+        return len(expected) == len(got) and all(same(e, g, element) for e, g in zip(expected, got, strict=True))
+    if kind.kind == "STRUCT":
+        return all(same(expected[f.name], got[f.name], f.type) for f in kind.fields if f.name in expected)
+    if kind.kind == "FLOAT64":
+        # Engines add up in different orders, so the last digits may differ.
+        return math.isclose(expected, got, rel_tol=1e-9) or (math.isnan(expected) and math.isnan(got))
+    return bool(expected == got)
+
+
+def _compared(
+    what: str, fields: Sequence[Field], key: Sequence[str], expected: Sequence[Row], got: Sequence[Row]
+) -> list[str]:
+    row_type = SqlType("STRUCT", fields=tuple(fields))
+    names = {f.name for f in fields}
+    wanted = [normal(row, row_type, f"expected {what} {i}", partial=True) for i, row in enumerate(expected, 1)]
+    known = [{name: value for name, value in row.items() if name in names} for row in got]
+    there = [normal(row, row_type, f"{what} {i}") for i, row in enumerate(known, 1)]
+    pairs = _paired(len(wanted), len(there), lambda w, t: same(wanted[w], there[t], row_type))
+    missing = [row for i, row in enumerate(wanted) if i not in pairs]
+    surplus = [row for i, row in enumerate(there) if i not in pairs.values()]
+    shown = {name for row in wanted for name in row} | set(key)
+    return _told(what, {f.name: f.type for f in fields}, key, missing, surplus, shown)
+
+
+def _paired(left: int, right: int, fits: Callable[[int, int], bool]) -> dict[int, int]:
+    """The largest pairing of two lists: a row that fits two expectations must not take the wrong one's place."""
+    options = [[r for r in range(right) if fits(item, r)] for item in range(left)]
+    taken: dict[int, int] = {}
+
+    def place(item: int, seen: set[int]) -> bool:
+        for r in options[item]:
+            if r not in seen:
+                seen.add(r)
+                if r not in taken or place(taken[r], seen):
+                    taken[r] = item
+                    return True
+        return False
+
+    for item in range(left):
+        place(item, set())
+    return {item: r for r, item in taken.items()}
+
+
+def _told(
+    what: str,
+    types: Mapping[str, SqlType],
+    key: Sequence[str],
+    missing: list[Row],
+    surplus: list[Row],
+    shown: set[str],
+) -> list[str]:
+    lines = []
+    for row in missing:
+        near = [other for other in surplus if _same_key(row, other, types, key)]
+        if not near:
+            lines.append(f"{what} missing: {_shown(row)}")
+            continue
+        surplus.remove(near[0])
+        lines.append(f"{what} {_shown({name: row[name] for name in key})} differs:")
+        lines += [
+            f"  {name}: expected {_shown(value)}, got {_shown(near[0][name])}"
+            for name, value in row.items()
+            if not same(value, near[0][name], types[name])
+        ]
+    for other in surplus:
+        lines.append(f"{what} not expected: {_shown({n: v for n, v in other.items() if n in shown})}")
+    return lines
+
+
+def _same_key(row: Row, other: Row, types: Mapping[str, SqlType], key: Sequence[str]) -> bool:
+    return all(name in row and same(row[name], other[name], types[name]) for name in key)
+
+
+def _shown(value: object) -> str:
+    """A value as YAML would have it, on one line."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {_shown(inner)}' for name, inner in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_shown, value))}]"
+    if isinstance(value, datetime.datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, datetime.date | Decimal):
+        return str(value)
+    return (
+        {None: "null", True: "true", False: "false"}[value]
+        if value is None or value is True or value is False
+        else repr(value)
+    )

@@ -1,0 +1,329 @@
+"""The local stack: lake, warehouse and source database on one machine, with their data under one folder.
+
+Whoever starts the stack owns it and holds a lock on the folder; the kernel frees the lock when the owner ends, so a
+stale one cannot be. The servers end with their owner, however it ends. Others use the same stack, each holding a
+shared lock, and the owner stops it when the last of them is done.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import IO, Any, Self
+
+from goldline.local import processes, servers
+from goldline.local.servers import HOST, PROJECT
+from goldline.pseudonym import KEY_FILE, make_key_file
+
+BUCKET = "lake"
+START_SECONDS = 90.0
+
+
+class StackError(RuntimeError):
+    """The stack is not in the state that was asked for."""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a running stack is found."""
+
+    home: str
+    owner: int
+    pids: dict[str, int]
+    storage: int
+    bigquery: int
+    bigquery_read: int
+    firestore: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that Google's clients obey, and where the key for pseudonyms lies."""
+        return {
+            "FIRESTORE_EMULATOR_HOST": f"{HOST}:{self.firestore}",
+            "STORAGE_EMULATOR_HOST": f"http://{HOST}:{self.storage}",
+            "BIGQUERY_EMULATOR_HOST": f"http://{HOST}:{self.bigquery}",
+            "BIGQUERY_STORAGE_EMULATOR_HOST": f"{HOST}:{self.bigquery_read}",
+            "GOOGLE_CLOUD_PROJECT": PROJECT,
+            KEY_FILE: str(Path(self.home) / "pii.key"),
+        }
+
+    def is_alive(self) -> bool:
+        """Whether all servers listen."""
+        return all(map(processes.is_listening, (self.storage, self.bigquery, self.bigquery_read, self.firestore)))
+
+
+def default_home() -> Path:
+    """The folder of data and state: GOLDLINE_HOME, or .goldline in the current folder."""
+    return Path(os.environ.get("GOLDLINE_HOME", ".goldline")).resolve()
+
+
+class Stack:
+    """A stack that this process owns."""
+
+    def __init__(self, home: Path, lock: IO[str]) -> None:
+        self.home = home
+        self.addresses: Addresses
+        self._lock = lock
+        self._servers: list[servers.Server] = []
+
+    @classmethod
+    def start(cls, home: Path) -> Self | None:
+        """Start the servers and wait until all answer; None if another process owns the stack.
+
+        Raises:
+            StartError: a server did not come up.
+        """
+        home.mkdir(parents=True, exist_ok=True)
+        if (lock := _locked(home / "owner.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)) is None:
+            return None
+        stack = cls(home, lock)
+        _end_left_over(home)
+        try:
+            stack._start_servers()
+        except BaseException:
+            stack._stop_servers()
+            lock.close()
+            raise
+        return stack
+
+    def stop(self) -> None:
+        """Save the source database, end the servers, free the folder."""
+        try:
+            if processes.is_listening(self.addresses.firestore):
+                servers.save_firestore(self.home, self.addresses.firestore)
+        finally:
+            self._stop_servers()
+            _state(self.home).unlink(missing_ok=True)
+            self._lock.close()
+
+    def processes(self) -> list[subprocess.Popen[bytes]]:
+        """The servers' processes."""
+        return [server.process for server in self._servers]
+
+    def _start_servers(self) -> None:
+        # The system's own choice of free ports can be taken before a server listens: then all start again on others.
+        for attempt in range(servers.TRIES):
+            try:
+                self._try_servers()
+            except processes.StartError:
+                taken = [s for s in self._servers if s.process.poll() and processes.is_listening(s.plan.port)]
+                self._stop_servers()
+                if not taken or attempt == servers.TRIES - 1:
+                    raise
+            else:
+                return
+
+    def _try_servers(self) -> None:
+        storage = servers.storage(self.home)
+        warehouse, read_port = servers.warehouse(self.home, storage.port)
+        firestore = servers.firestore(self.home)
+        for plan in (storage, warehouse, firestore):
+            self._servers.append(servers.launch(plan, self.home))
+        make_key_file(self.home / "pii.key")
+        self.addresses = Addresses(
+            home=str(self.home),
+            owner=os.getpid(),
+            pids={s.plan.name: s.process.pid for s in self._servers},
+            storage=storage.port,
+            bigquery=warehouse.port,
+            bigquery_read=read_port,
+            firestore=firestore.port,
+        )
+        # Written before they are ready, so that whoever comes after a crash knows what to end.
+        _write_state(self.home, self.addresses, ready=False)
+        for server in self._servers:
+            server.wait()
+        _make_bucket(self.addresses)
+        _write_state(self.home, self.addresses, ready=True)
+
+    def _stop_servers(self) -> None:
+        for server in self._servers:
+            server.process.terminate()
+        for server in self._servers:
+            processes.stop(server.process)
+        self._servers.clear()
+
+
+@contextlib.contextmanager
+def using(home: Path) -> Iterator[Addresses]:
+    """The stack that runs on a folder, or one that is started for this block and stopped after it.
+
+    Raises:
+        StackError: another process owns the folder, but its stack does not come up.
+        StartError: a server did not come up.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    user = _locked(home / "users.lock", fcntl.LOCK_SH)
+    assert user  # noqa: S101, a lock that is waited for is had
+    owned: Stack | None = None
+    try:
+        if (addresses := _await(home)) is None:
+            owned = Stack.start(home)
+            addresses = owned.addresses if owned else _await(home)
+        if addresses is None:
+            raise StackError(f"another process holds {home} but its servers do not answer; try `goldline down`")
+        yield addresses
+    finally:
+        user.close()
+        if owned:
+            with _alone(home):
+                owned.stop()
+
+
+def running(home: Path) -> Addresses | None:
+    """The stack that runs on a folder, if one does."""
+    return _await(home) if home.exists() else None
+
+
+def up(home: Path) -> Addresses:
+    """Start a stack that stays until `down`.
+
+    Raises:
+        StartError: a server did not come up.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    if found := _await(home):
+        return found
+    log = home / "logs" / "stack.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as out:
+        keeper = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(home)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    processes.wait_until(lambda: _ready_state(home) is not None, keeper, log, START_SECONDS)
+    found = _ready_state(home)
+    assert found  # noqa: S101, just seen
+    return found
+
+
+def down(home: Path) -> bool:
+    """Stop the stack of a folder, once nobody uses it; whether one ran.
+
+    Raises:
+        StackError: it does not end.
+    """
+    found = _ready_state(home) if _is_owned(home) else None
+    if found is None:
+        _end_left_over(home)
+        return False
+    os.kill(found.owner, signal.SIGTERM)
+    lock = _locked(home / "owner.lock", fcntl.LOCK_EX)
+    assert lock  # noqa: S101
+    lock.close()
+    return True
+
+
+def keep(home: Path) -> int:
+    """Own a stack until told to stop; 1 if a server died by itself."""
+    if (stack := Stack.start(home)) is None:
+        return 0  # a rival was faster
+    # Blocked only now: the servers would inherit it and be deaf to SIGTERM.
+    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # by default it is ignored, and then never waited for
+    while signal.sigwait(signals) == signal.SIGCHLD:
+        if dead := [p for p in stack.processes() if p.poll() is not None]:
+            sys.stderr.write(f"{dead[0].args!r} ended with {dead[0].returncode}\n")
+            stack.stop()
+            return 1
+    with _alone(home):
+        stack.stop()
+    return 0
+
+
+@contextlib.contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Wait until nobody uses the stack, and keep new users waiting meanwhile."""
+    path = home / "users.lock"
+    if (lock := _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)) is None:
+        sys.stderr.write("goldline: waiting for another run that uses this stack\n")
+        lock = _locked(path, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if lock:
+            lock.close()
+
+
+def _await(home: Path) -> Addresses | None:
+    """The ready stack of a folder; one that is about to come up is waited for."""
+    end = time.monotonic() + START_SECONDS
+    while _is_owned(home):
+        if (found := _ready_state(home)) and found.is_alive():
+            return found
+        if time.monotonic() > end:
+            return None
+        time.sleep(0.1)
+    return None
+
+
+def _is_owned(home: Path) -> bool:
+    if not home.exists() or (lock := _locked(home / "owner.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)):
+        if home.exists() and lock:
+            lock.close()
+        return False
+    return True
+
+
+def _locked(path: Path, how: int) -> IO[str] | None:
+    file = path.open("a")
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _state(home: Path) -> Path:
+    return home / "stack.json"
+
+
+def _write_state(home: Path, addresses: Addresses, *, ready: bool) -> None:
+    fresh = _state(home).with_suffix(".new")
+    fresh.write_text(json.dumps({"ready": ready, **asdict(addresses)}, indent=1), encoding="utf-8")
+    fresh.replace(_state(home))
+
+
+def _ready_state(home: Path) -> Addresses | None:
+    content = _read_state(home)
+    return Addresses(**content) if content.pop("ready", False) else None
+
+
+def _read_state(home: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(_state(home).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return content
+
+
+def _end_left_over(home: Path) -> None:
+    """End the servers of an owner that was killed; where the kernel does not do it, they are still there."""
+    pids = _read_state(home).get("pids")
+    if isinstance(pids, Mapping):
+        for pid in pids.values():
+            processes.end_left_over(pid, str(home))
+    _state(home).unlink(missing_ok=True)
+
+
+def _make_bucket(addresses: Addresses) -> None:
+    status = servers.post(addresses.storage, f"/storage/v1/b?project={PROJECT}", {"name": BUCKET})
+    if status not in (HTTPStatus.OK, HTTPStatus.CONFLICT):  # conflict: it is there
+        raise StackError(f"the bucket {BUCKET} could not be made: the server answered {status}")
+
+
+if __name__ == "__main__":
+    sys.exit(keep(Path(sys.argv[1])))

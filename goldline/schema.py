@@ -1,0 +1,101 @@
+"""Tables made and kept as their contracts say: new ones are created, new nullable columns added, all else refused."""
+
+from collections.abc import Iterable, Sequence
+
+from google.api_core.exceptions import NotFound
+from google.cloud import bigquery
+
+from goldline.clients import TIMEOUT
+from goldline.contract import Column, TableContract
+from goldline.run import Run
+
+# BigQuery's API answers with the names of its first SQL dialect.
+LEGACY = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
+
+
+class SchemaChangeError(RuntimeError):
+    """A table is not what its contract says, in a way that must not be mended silently."""
+
+
+def fields(columns: Iterable[Column]) -> list[bigquery.SchemaField]:
+    """Columns as BigQuery's API takes them."""
+    return [
+        bigquery.SchemaField(
+            c.name, LEGACY.get(c.type, c.type), mode=c.mode, description=c.description, fields=fields(c.fields)
+        )
+        for c in columns
+    ]
+
+
+def table_of(contract: TableContract, run: Run) -> bigquery.Table:
+    """The table that a contract describes, not yet made."""
+    table = bigquery.Table(run.table(contract.table), schema=fields(contract.columns))
+    table.description = f"{contract.description} {contract.grain}"
+    if contract.partition_by:
+        table.time_partitioning = bigquery.TimePartitioning(field=contract.partition_by)
+    if contract.cluster_by:
+        table.clustering_fields = list(contract.cluster_by)
+    return table
+
+
+def ensure(client: bigquery.Client, contract: TableContract, run: Run) -> bigquery.Table:
+    """Make the table if it is not there, add the contract's new nullable columns if it is.
+
+    Raises:
+        SchemaChangeError: any other difference: it names each one and how to rebuild the table.
+    """
+    wanted = table_of(contract, run)
+    try:
+        found = client.get_table(wanted.reference, timeout=TIMEOUT)
+    except NotFound:
+        return client.create_table(wanted, exists_ok=True, timeout=TIMEOUT)
+    added, refused = differences(contract, found)
+    if refused:
+        raise SchemaChangeError(
+            f"{contract.table} is not what its contract says: {'; '.join(refused)}. Make it anew: "
+            f"goldline run --full-refresh {contract.table} (a snapshot then keeps only the date that is run)"
+        )
+    if added:
+        found.schema = [*found.schema, *fields(added)]
+        found = client.update_table(found, ["schema"], timeout=TIMEOUT)
+    return found
+
+
+def ensure_plain(
+    client: bigquery.Client, name: str, columns: Sequence[Column], run: Run, partition_by: str | None = None
+) -> None:
+    """Make a table of goldline's own (the ops tables, the rejects) if it is not there."""
+    table = bigquery.Table(run.table(name), schema=fields(columns))
+    if partition_by:
+        table.time_partitioning = bigquery.TimePartitioning(field=partition_by)
+    client.create_table(table, exists_ok=True, timeout=TIMEOUT)
+
+
+def differences(contract: TableContract, found: bigquery.Table) -> tuple[list[Column], list[str]]:
+    """The columns to add to a table, and the differences that cannot be mended by adding."""
+    there = {f.name: f for f in found.schema}
+    added = [c for c in contract.columns if c.name not in there]
+    refused = [f"{c.name} is new and {c.mode}" for c in added if c.mode == "REQUIRED"]
+    declared = {c.name: c for c in contract.columns}
+    refused += [f"{name} is no longer declared" for name in there if name not in declared]
+    for name, field in there.items():
+        if name in declared and shape(fields([declared[name]])[0]) != shape(field):
+            refused.append(f"{name} is declared {declared[name].sql_type()} {declared[name].mode}, the table's differs")
+    partition = found.time_partitioning.field if found.time_partitioning else None
+    if partition != contract.partition_by:
+        refused.append(f"partitioned by {partition}, not {contract.partition_by}")
+    if tuple(found.clustering_fields or ()) != contract.cluster_by:
+        refused.append(f"clustered by {found.clustering_fields}, not {list(contract.cluster_by)}")
+    return added, refused
+
+
+def in_order_of(table: bigquery.Table, contract: TableContract) -> TableContract:
+    """The contract with its columns in the order that the table has them: copy jobs match by position."""
+    place = {f.name: i for i, f in enumerate(table.schema)}
+    return contract.model_copy(update={"columns": tuple(sorted(contract.columns, key=lambda c: place[c.name]))})
+
+
+def shape(field: bigquery.SchemaField) -> tuple[object, ...]:
+    """What must not change of a column: its name, type, mode and fields, but not its description."""
+    kind = LEGACY.get(field.field_type, field.field_type)
+    return (field.name, kind, field.mode, tuple(shape(f) for f in field.fields))

@@ -1,0 +1,103 @@
+"""What pipeline.py says of tables: `table(...)` builds one, and the graph's edges must be what its SELECT reads."""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from components.build_table.component import build_table
+from goldline.contract import Contract, SourceContract, TableContract, load_all
+from goldline.sql import reads
+
+SQL = Path(__file__).parent.parent / "sql"
+
+
+class GraphError(ValueError):
+    """A table's sources in pipeline.py are not the tables that its SELECT reads."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A table and the artifact of the task that publishes it, for the tasks that read it."""
+
+    name: str
+    artifact: Any
+
+
+@cache
+def contracts() -> dict[str, Contract]:
+    """All contracts, by the path of their file below sql/, without its suffix."""
+    return load_all(SQL)
+
+
+@cache
+def flows() -> dict[str, list[str]]:
+    """The tables of each flow: a flow is a folder of sql/."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(SQL.glob("*/*.sql")):
+        found.setdefault(path.parent.name, []).append(path.stem)
+    return found
+
+
+def source(name: str) -> str:
+    """The contract of `sql/<name>.yml` as a task takes it."""
+    return _travelling(_contract(name))
+
+
+def landed(name: str, artifact: Any) -> Published:  # noqa: ANN401, a channel of kfp
+    """The view of the source `sql/<name>.yml`, once the task that gives `artifact` has landed its files."""
+    contract = _contract(name)
+    if not isinstance(contract, SourceContract):
+        raise GraphError(f"sql/{name}.yml is a table's contract, expected a source's")
+    return Published(contract.view, artifact)
+
+
+def table(name: str, run: Any, *sources: Published) -> Published:  # noqa: ANN401, a channel of kfp
+    """The task that builds `sql/<name>.sql`, named after the table.
+
+    Raises:
+        GraphError: `sources` are not the tables that the SELECT reads.
+    """
+    contract = _contract(name)
+    if not isinstance(contract, TableContract):
+        raise GraphError(f"sql/{name}.yml is a source's contract, expected a table's")
+    select = (SQL / f"{name}.sql").read_text(encoding="utf-8")
+    given, read = {s.name for s in sources}, reads(select) - set(contract.reads_published)
+    if given != read:
+        raise GraphError(
+            f"sql/{name}.sql reads {sorted(read)}, but in pipeline.py its sources are {sorted(given)} "
+            f"(tables that are read as last published stand under reads_published in its contract)"
+        )
+    inputs = {f"source_{i}": s.artifact for i, s in enumerate(sources, 1)}
+    task = build_table.named(contract.name)(
+        run=run, flow=name.split("/", maxsplit=1)[0], select=select, contract=_travelling(contract), **inputs
+    )
+    return Published(contract.table, task.outputs["table"])
+
+
+def everything() -> str:
+    """All contracts, and the SELECTs of views: what prepare_run makes tables from."""
+    return json.dumps(
+        {
+            "contracts": [json.loads(_travelling(c)) for c in contracts().values()],
+            "views": {
+                c.table: (SQL / f"{path}.sql").read_text(encoding="utf-8")
+                for path, c in contracts().items()
+                if isinstance(c, TableContract) and c.write == "view"
+            },
+        },
+        separators=(",", ":"),
+    )
+
+
+def _contract(name: str) -> Contract:
+    try:
+        return contracts()[name]
+    except KeyError:
+        raise GraphError(f"no contract sql/{name}.yml, expected one of {', '.join(contracts())}") from None
+
+
+def _travelling(contract: Contract) -> str:
+    """A contract as it travels in the spec: without its tests, and without what is default."""
+    return contract.model_dump_json(exclude={"tests"}, exclude_defaults=True)

@@ -1,0 +1,1 @@
+"""What touches Vertex AI: the check of a compiled spec before it is sent, and the sending."""
