@@ -9,6 +9,7 @@ import difflib
 import sys
 from pathlib import Path
 
+from goldline.graph import PICTURE, picture
 from goldline.spec import PIPELINE_JSON, compiled
 from goldline.vertex.check import check
 
@@ -23,8 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(str(f) for f in findings), file=sys.stderr)
         return 1
     if options.check:
-        return _compare(PIPELINE_JSON, text)
+        return max(_compare(PIPELINE_JSON, text), _compare(PICTURE, picture(spec)))
     PIPELINE_JSON.write_text(text, encoding="utf-8")
+    PICTURE.write_text(picture(spec), encoding="utf-8")
     print(
         f"{PIPELINE_JSON.name}: {len(spec['deploymentSpec']['executors'])} tasks, {len(text) // 1024} KiB, no findings"
     )

@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
 from typing import Any
 
 from goldline.spec import PIPELINE_JSON, load
@@ -14,8 +16,9 @@ FLOW = "run_"  # the parameter run_sales switches the flow sales
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code: 0 well, 1 failed, 2 refused."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _end)  # so that what was started is stopped, as after Ctrl-C
     from goldline.contract import ContractError
     from goldline.local.processes import StartError
     from goldline.local.stack import StackError
@@ -32,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("goldline: interrupted", file=sys.stderr)
         return 130
     return code
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -31,9 +31,8 @@ def bigquery_read_client() -> "bigquery_storage_v1.BigQueryReadClient":
     import grpc
     from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
-    return bigquery_storage_v1.BigQueryReadClient(
-        transport=BigQueryReadGrpcTransport(channel=grpc.insecure_channel(host))
-    )
+    channel = grpc.insecure_channel(host, options=[("grpc.max_receive_message_length", -1)])
+    return bigquery_storage_v1.BigQueryReadClient(transport=BigQueryReadGrpcTransport(channel=channel))
 
 
 def firestore_client(project: str, database: str = "(default)") -> "firestore.Client":

@@ -95,6 +95,8 @@ class SourceColumn(Column):
     def _rules_fit_types(self) -> Self:
         if self.parse == "mixed" and self.type != "TIMESTAMP":
             raise ValueError(f"{self.name}: `parse: mixed` is for a TIMESTAMP, this is {self.type}")
+        if (self.parse == "mixed" and self.mode == "REPEATED") or any(f.parse == "mixed" for f in self.fields):
+            raise ValueError(f"{self.name}: `parse: mixed` is for whole columns, not for arrays or fields")
         if self.pii in ("hmac", "last4") and self.type != "STRING":
             raise ValueError(f"{self.name}: `pii: {self.pii}` gives a STRING, this is {self.type}")
         return self
@@ -220,6 +222,11 @@ class TableContract(_Model):
         return f"silver.rejected_{bare_name(self.name)}"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """All tables that the contract makes, its own first."""
+        return (self.table, self.rejected_table) if self.rejects else (self.table,)
+
+    @property
     def takes_dates(self) -> bool:
         """Whether the SELECT may use `@run_date` (and, for merge, `@since`)."""
         return self.write in ("merge", "snapshot")
@@ -254,6 +261,8 @@ class SourceContract(_Model):
         for column in columns:
             if column.is_load_metadata:
                 raise ValueError(f"{column.name}: names that start with `_` are goldline's own")
+            if column.name in LANDED_KEYS:
+                raise ValueError(f"{column.name}: the key of a folder that the files lie in, no column of theirs")
         return columns
 
     @model_validator(mode="after")
@@ -262,6 +271,8 @@ class SourceContract(_Model):
         for key, name in {"key": self.key, "change_column": self.change_column}.items():
             if name is not None and name not in names:
                 raise ValueError(f"{key}: {name} is not one of the columns {', '.join(names)}")
+            if name is not None and name not in [c.name for c in self.file_columns]:
+                raise ValueError(f"{key}: {name} is dropped by its `pii` rule")
         if self.day_first is None and any(c.parse == "mixed" for c in self.columns):
             raise ValueError("day_first: needed where a timestamp is parsed from mixed forms (`parse: mixed`)")
         return self
@@ -275,6 +286,11 @@ class SourceContract(_Model):
     def view(self) -> str:
         """The view that shows each date's newest commit: `bronze.sales`."""
         return f"bronze.{self.name}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All tables that the contract makes, its own first."""
+        return (self.source, self.view)
 
     @property
     def file_columns(self) -> tuple[Column, ...]:
@@ -310,7 +326,7 @@ def bare_name(name: str) -> str:
 
 def quoted(text: str) -> str:
     """A GoogleSQL string literal."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return f'"{escaped}"'
 
 
@@ -348,20 +364,22 @@ def load_all(folder: Path) -> dict[str, Contract]:
     """All contracts below a folder, by the path of their file without its suffix, such as `sales/stg_sales`.
 
     Raises:
-        ContractError: a contract is wrong, two files name one table, or a table has no SELECT beside its contract.
+        ContractError: a contract is wrong, two files name one table (as their own, a source's view or a table of
+            rejects), or a table has no SELECT beside its contract.
     """
     found: dict[str, Contract] = {}
     names: dict[str, Path] = {}
     for path in sorted(folder.glob("*/*.yml")):
         contract = load(path)
-        name = contract.table if isinstance(contract, TableContract) else contract.source
-        if name in names:
-            raise ContractError(f"{path}: {name} has a contract already, {names[name]}")
+        name, *others = contract.names
+        for made in (name, *others):
+            if made in names:
+                raise ContractError(f"{path}: {made} has a contract already, {names[made]}")
         if path.stem != name.split(".")[1]:
             raise ContractError(f"{path}: a file is named after its table, {name.split('.')[1]}.yml")
         if isinstance(contract, TableContract) and not path.with_suffix(".sql").exists():
             raise ContractError(f"{path}: no SELECT beside it, expected {path.with_suffix('.sql').name}")
-        names[name] = path
+        names |= dict.fromkeys(contract.names, path)
         found[str(path.relative_to(folder).with_suffix(""))] = contract
     return found
 
@@ -398,8 +416,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
     keys = [loader.construct_object(key) for key, _ in node.value]
-    for key, (mark, _) in zip(keys, node.value, strict=True):
-        if keys.count(key) > 1:
+    for i, (key, (mark, _)) in enumerate(zip(keys, node.value, strict=True)):
+        if key in keys[:i]:
             raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", mark.start_mark)
     return loader.construct_mapping(node, deep=True)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 JOB_SECONDS = 1800.0
 TRIES = 3
+IDS_MAX = 10  # failed jobs that a step may leave in one run, all its tries together
 # https://cloud.google.com/bigquery/docs/error-messages: these say "try again"; the last is how a MERGE that lost to
 # another statement on the same table is told.
 PASSING = {
@@ -96,7 +97,7 @@ class Jobs:
             except GoogleAPICallError as error:
                 used += 1
                 tries += is_new  # a job that an earlier try of this task left failed costs nothing but its id
-                if is_new and (tries == TRIES or not _passing(job, error)):
+                if used == IDS_MAX or (is_new and (tries == TRIES or not _passing(job, error))):
                     raise JobError(f"{self.subject}, step {step}: {_said(job, error)}") from error
                 LOG.warning("%s, step %s: %s; trying again", self.subject, step, _said(job, error))
                 time.sleep(2**tries - 1)

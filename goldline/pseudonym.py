@@ -45,6 +45,8 @@ def load_key() -> Key:
         version, _, secret = path.read_text(encoding="ascii").strip().partition("\n")
     except FileNotFoundError as error:
         raise PseudonymKeyError(f"no key for pseudonyms: {KEY_FILE} names a file that is not there") from error
+    except UnicodeDecodeError:  # no cause is named: this one carries the file along
+        version, secret = "", ""
     if mode & 0o077:
         raise PseudonymKeyError(f"the key file has mode {mode:04o}, expected 0600: others must not read it")
     if not re.fullmatch(r"[0-9a-f]{64}", secret):

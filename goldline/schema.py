@@ -81,12 +81,15 @@ def differences(contract: TableContract, found: bigquery.Table) -> tuple[list[Co
     for name, field in there.items():
         if name in declared and shape(fields([declared[name]])[0]) != shape(field):
             refused.append(f"{name} is declared {declared[name].sql_type()} {declared[name].mode}, the table's differs")
-    partition = found.time_partitioning.field if found.time_partitioning else None
-    if partition != contract.partition_by:
-        refused.append(f"partitioned by {partition}, not {contract.partition_by}")
-    if tuple(found.clustering_fields or ()) != contract.cluster_by:
-        refused.append(f"clustered by {found.clustering_fields}, not {list(contract.cluster_by)}")
+    if not is_laid_out_alike(contract, found):
+        layout = f"by {contract.partition_by}, clustered by {list(contract.cluster_by)}"
+        refused.append(f"partitioned by {_partition(found)}, clustered by {found.clustering_fields}, not {layout}")
     return added, refused
+
+
+def is_laid_out_alike(contract: TableContract, found: bigquery.Table) -> bool:
+    """Whether a table has the contract's partitioning and clustering."""
+    return (_partition(found), tuple(found.clustering_fields or ())) == (contract.partition_by, contract.cluster_by)
 
 
 def in_order_of(table: bigquery.Table, contract: TableContract) -> TableContract:
@@ -99,3 +102,12 @@ def shape(field: bigquery.SchemaField) -> tuple[object, ...]:
     """What must not change of a column: its name, type, mode and fields, but not its description."""
     kind = LEGACY.get(field.field_type, field.field_type)
     return (field.name, kind, field.mode, tuple(shape(f) for f in field.fields))
+
+
+def _partition(table: bigquery.Table) -> str | None:
+    """The column by whose days the table is partitioned, or by what else it is."""
+    found = table.time_partitioning
+    if found is None:
+        return None
+    column = str(found.field or "the time of loading")
+    return column if found.type_ in (None, bigquery.TimePartitioningType.DAY) else f"{found.type_} of {column}"

@@ -25,15 +25,21 @@ def reads(select: str) -> frozenset[str]:
     try:
         statements = [s for s in sqlglot.parse(select, dialect=DIALECT) if s is not None]
     except SqlglotError as error:
-        raise SqlError(f"not GoogleSQL: {error}") from error
+        raise SqlError(f"not GoogleSQL: {str(error).splitlines()[0]}") from error
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         raise SqlError("expected one SELECT")
     tree = statements[0]
-    ctes = {cte.alias_or_name for cte in tree.find_all(exp.CTE)}
+    ctes = {cte.alias_or_name.lower() for cte in tree.find_all(exp.CTE)}
+    aliases = {t.alias_or_name.lower() for t in tree.find_all(exp.Table, exp.Subquery) if _is_of_rows(t)} | ctes
     found = set()
     for table in tree.find_all(exp.Table):
-        if not isinstance(table.this, exp.Identifier) or (not table.db and table.name in ctes):
+        if isinstance(table.this, exp.Anonymous):
+            raise SqlError(f"reads {table.sql(DIALECT)}, a table function: nobody can know what that reads")
+        if not isinstance(table.this, exp.Identifier) or (not table.db and table.name.lower() in ctes):
             continue
+        first = table.parts[0].name
+        if table.db and first not in DATASETS and first.lower() in aliases:
+            continue  # an array of a row, `from s.items`
         if table.catalog or table.db not in DATASETS:
             raise SqlError(f"reads {table.sql(DIALECT)}, expected dataset.table with one of {', '.join(DATASETS)}")
         found.add(f"{table.db}.{table.name}")
@@ -52,6 +58,11 @@ def prefixed(select: str, prefix: str, tables: Container[str]) -> str:
             out += [select[end:start], prefix]
             end = start
     return "".join([*out, select[end:]])
+
+
+def _is_of_rows(item: exp.Expression) -> bool:
+    """Whether what stands in a FROM gives rows that may hold arrays: a subquery, a CTE, a table of ours."""
+    return not isinstance(item, exp.Table) or not item.db or (item.db in DATASETS and not item.catalog)
 
 
 def _qualified(tokens: list[Token], i: int) -> str | None:

@@ -29,6 +29,7 @@ _SLASHED = rf"^(?P<first>\d{{1,2}})[/.](?P<second_part>\d{{1,2}})[/.](?P<year>\d
 _EPOCH = r"^(?P<whole>-?(?:\d{9,18}|[0-8]\d{18}))(?:\.(?P<part>\d{1,9})\d*)?$"
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _TYPE = pa.timestamp("us", tz="UTC")
+_FIRST, _LAST = (int(np.datetime64(t, "us").astype(np.int64)) for t in ("0001-01-01", "9999-12-31T23:59:59.999999"))
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Parsed:
     """Timestamps as far as they could be read.
 
     Attributes:
-        values: microseconds in UTC; null where the text was null or could not be read.
+        values: microseconds in UTC, of the years 1 to 9999; null where the text was null or could not be read.
         unread: which texts were there but could not be read.
         ambiguous: how many were read as day/month/year and could also have been month/day/year.
     """
@@ -66,17 +67,17 @@ def parse(texts: pa.StringArray, *, day_first: bool) -> Parsed:
         if form is _EPOCH:
             values, valid = _from_epoch(found)
         else:
-            values, valid = _from_calendar(found, day_first=day_first)
+            values, valid = _from_calendar(found, day_first=day_first, named_month=form is _RFC_2822)
         if form is _SLASHED:
             one, other = _integers(found, "first"), _integers(found, "second_part")
             ambiguous += int(np.count_nonzero(valid & (one <= 12) & (other <= 12) & (one != other)))
-        micros[places], read[places] = values, valid
+        micros[places], read[places] = values, valid & (values >= _FIRST) & (values <= _LAST)
         todo[places] = False
     present = pc.is_valid(texts).to_numpy(zero_copy_only=False)
     return Parsed(pa.array(micros, pa.int64(), mask=~read).cast(_TYPE), present & ~read, ambiguous)
 
 
-def _from_calendar(parts: pa.StructArray, *, day_first: bool) -> tuple[Integers, Flags]:
+def _from_calendar(parts: pa.StructArray, *, day_first: bool, named_month: bool) -> tuple[Integers, Flags]:
     names = {field.name for field in parts.type}
     year = _integers(parts, "year")
     if "first" in names:
@@ -84,7 +85,7 @@ def _from_calendar(parts: pa.StructArray, *, day_first: bool) -> tuple[Integers,
         if not day_first:
             day, month = month, day
     else:
-        day, month = _integers(parts, "day"), _month(parts)
+        day, month = _integers(parts, "day"), _month(parts, named=named_month)
     hour, minute, second = (_integers(parts, name) for name in ("hour", "minute", "second"))
     months = (year - 1970) * 12 + np.clip(month, 1, 12) - 1
     first_day = months.astype("datetime64[M]").astype("datetime64[D]")
@@ -122,12 +123,11 @@ def _fraction(parts: pa.StructArray, name: str) -> Integers:
     return np.asarray(pc.utf8_slice_codeunits(padded, 0, 6).cast(pa.int64()).to_numpy(zero_copy_only=False), np.int64)
 
 
-def _month(parts: pa.StructArray) -> Integers:
-    text = pc.utf8_lower(parts.field("month"))
-    named = pc.index_in(text, pa.array(_MONTHS))
-    if named.null_count == len(named):
+def _month(parts: pa.StructArray, *, named: bool) -> Integers:
+    if not named:
         return _integers(parts, "month")
-    return np.asarray(pc.add(pc.fill_null(named, -1), 1).to_numpy(zero_copy_only=False), np.int64)
+    found = pc.index_in(pc.utf8_lower(parts.field("month")), pa.array(_MONTHS))
+    return np.asarray(pc.add(pc.fill_null(found, -1), 1).to_numpy(zero_copy_only=False), np.int64)
 
 
 def _offset(parts: pa.StructArray) -> tuple[Integers, Flags]:

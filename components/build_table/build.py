@@ -15,6 +15,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from components.build_table import statements
@@ -24,7 +25,7 @@ from goldline.jobs import Jobs, date_parameter
 from goldline.ops import RejectedRow
 from goldline.record import CheckResult, Record, TableResult, earlier, now, recorded
 from goldline.run import EPOCH, Run
-from goldline.schema import ensure, in_order_of
+from goldline.schema import ensure, in_order_of, is_laid_out_alike
 from goldline.sql import prefixed, reads
 
 LOG = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Builder:
         selected, rejected = self._write_raw()
         audited = self._write_stage_and_audit()
         if self.contract.rejects:
-            self._publish_rejects()
+            self._publish_rejects(rejected)
         staged = audited["row_count"]
         published, outdated = self._publish(staged, audited.get("partitions") or [])
         duplicates = selected - rejected - staged
@@ -163,21 +164,22 @@ class Builder:
             hint = looks[0] if blocking[0].name in where else ""
             raise AuditError(f"{self.contract.table} was not published, the table stays as it was. {found}.{hint}")
 
-    def _publish_rejects(self) -> None:
+    def _publish_rejects(self, rejected: int) -> None:
         """Replace the run date's partition of the rejects table."""
         name = self.contract.rejected_table
         layout = self.contract.model_copy(update={"partition_by": "run_date", "cluster_by": ()})
         self._create("rejects", RejectedRow.columns(), layout, statements.rejects(self.contract, self._stage("raw")))
-        self.jobs.copy("publish_rejects", self._stage("rejects"), f"{self.run.table(name)}${self.run.run_date:%Y%m%d}")
+        self._replace_partition("rejects", self.run.table(name), rejected)
 
     def _publish(self, staged: int, partitions: list[datetime.date]) -> tuple[int, int]:
         """The stage into the table; how many of its rows the table holds, and how many lost to newer versions there."""
         if self.contract.write == "rebuild" or self.refresh:
+            self._drop_if_laid_out_otherwise()
             rows = f"select * from `{self._stage('stage')}`"
             self.jobs.query("publish", self._replace(rows))
             return self._count("true"), 0
         if self.contract.write == "snapshot":
-            self.jobs.copy("publish", self._stage("stage"), f"{self.target}${self.run.run_date:%Y%m%d}")
+            self._replace_partition("stage", self.target, staged)
             return self._count(f"`{self.contract.partition_by}` = date '{self.run.run_date}'"), 0
         if not staged:
             return 0, 0
@@ -185,6 +187,14 @@ class Builder:
         self.jobs.query("publish", statements.merge(self.contract, self.target, stage, partitions))
         [row] = self.jobs.query("verify", statements.merged(self.contract, self.target, stage, partitions))
         return row["published"], row["outdated"]
+
+    def _replace_partition(self, step: str, target: str, rows: int) -> None:
+        """The run date's partition of a stage over that of a table; a partition without rows does not exist."""
+        partition = f"${self.run.run_date:%Y%m%d}"
+        if rows:
+            self.jobs.copy(f"publish_{step}", self._stage(step) + partition, target + partition)
+        else:
+            self.jobs.client.delete_table(target + partition, not_found_ok=True, timeout=TIMEOUT)
 
     def _build_view(self) -> TableResult:
         audit = statements.audit(self.contract, f"(\n{self.select}\n)")
@@ -201,8 +211,17 @@ class Builder:
         sql = statements.create(self._stage(step), columns, layout, rows, self._expiry())
         self.jobs.query(step, sql, self._run_date if "@run_date" in sql else [])
 
+    def _drop_if_laid_out_otherwise(self) -> None:
+        """CREATE OR REPLACE cannot change the layout of a table that is made anew."""
+        try:
+            found = self.jobs.client.get_table(self.target, timeout=TIMEOUT)
+        except NotFound:
+            return
+        if not is_laid_out_alike(self.contract, found):
+            self.jobs.client.delete_table(self.target, timeout=TIMEOUT)
+
     def _count(self, where: str) -> int:
-        [row] = self.jobs.query("verify", f"select count(*) as row_count from `{self.target}` where {where}")
+        [row] = self.jobs.query("count", f"select count(*) as row_count from `{self.target}` where {where}")
         return int(row["row_count"])
 
     def _stage(self, step: str) -> str:
@@ -215,10 +234,9 @@ class Builder:
         return f"expiration_timestamp=timestamp '{moment:%Y-%m-%d %H:%M:%S}+00'"
 
     def _result(self, selected: int, published: int, rejected: int, superseded: int) -> TableResult:
-        [row] = self.jobs.query("rows", f"select count(*) as row_count from `{self.target}`")
         return TableResult(
             name=self.contract.table,
-            rows=row["row_count"],
+            rows=published if self.contract.write == "view" else self._count("true"),
             selected=selected,
             published=published,
             rejected=rejected,

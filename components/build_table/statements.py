@@ -57,11 +57,11 @@ def stage(contract: TableContract, raw: str) -> str:
 
 def rejects(contract: TableContract, raw: str) -> str:
     """The rows with a reason, as the rejects table holds them."""
-    key = ", ".join(f"r.`{name}`" for name in contract.primary_key)
-    record = ", ".join(f"r.`{c.name}`" for c in contract.columns)
+    key = _record("r", contract.primary_key)
+    record = _record("r", (c.name for c in contract.columns))
     return (
         f"select @run_date as run_date, {REASON} as reason, "
-        f"to_json_string(struct({key})) as key, to_json_string(struct({record})) as record\n"
+        f"to_json_string({key}) as key, to_json_string({record}) as record\n"
         f"from `{raw}` as r\nwhere {REASON} is not null"
     )
 
@@ -110,8 +110,8 @@ def merged(contract: TableContract, target: str, staged: str, partitions: Sequen
 
 def content_hash(contract: TableContract, alias: str) -> str:
     """A hash of a row's content. Load metadata stays out: the same record loaded twice is one version, not two."""
-    columns = ", ".join(f"{alias}.`{c.name}`" for c in contract.columns if not c.is_load_metadata)
-    return f"to_hex(md5(to_json_string(struct({columns}))))"
+    record = _record(alias, (c.name for c in contract.columns if not c.is_load_metadata))
+    return f"to_hex(md5(to_json_string({record})))"
 
 
 def _same_key(contract: TableContract, partitions: Sequence[datetime.date]) -> str:
@@ -131,6 +131,10 @@ def _newer(contract: TableContract, one: str, other: str) -> str:
 
 def _same_content(contract: TableContract) -> str:
     return f"{content_hash(contract, 's')} = {content_hash(contract, 't')}"
+
+
+def _record(alias: str, names: Iterable[str]) -> str:
+    return f"struct({', '.join(f'{alias}.`{name}` as `{name}`' for name in names)})"
 
 
 def _listed(names: Iterable[str]) -> str:

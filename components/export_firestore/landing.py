@@ -29,7 +29,9 @@ PERSONAL_NAME = re.compile(
     r"e-?mail|phone|mobile|street|address|first_?name|last_?name|full_?name|surname|birth|passport|iban|card|ssn",
     re.IGNORECASE,
 )
-PERSONAL_VALUE = re.compile(r"[^@\s]+@[^@\s]+\.[a-z]{2,}", re.IGNORECASE)
+# One character before the @ is enough; a run of them would cost the square of a long text's length.
+PERSONAL_VALUE = re.compile(r"[^@\s]@[^@\s]+\.[a-z]{2,}", re.IGNORECASE)
+UNSHOWN = "(a personal value)"
 _FITS: Mapping[str, tuple[type, ...]] = {
     "STRING": (str,),
     "INT64": (int,),
@@ -115,7 +117,7 @@ class Landing:
         rest: dict[str, Any] = {}
         declared = {c.name: c for c in columns}
         for column in columns:
-            if (value := fields.get(column.name)) is not None:
+            if column.pii != "drop" and (value := fields.get(column.name)) is not None:
                 landed, left = self._value(column, value, path + column.name)
                 row[column.name] = landed
                 if left is not None:
@@ -128,10 +130,10 @@ class Landing:
 
     def _value(self, column: SourceColumn, value: Any, path: str) -> tuple[Any, Any]:  # noqa: ANN401, documents hold anything
         """A value for its column, and what of it goes to the rest."""
-        if column.pii != "none":
-            return self._pseudonymised(column, value, path), None
         if column.mode == "REPEATED":
             return self._list(column, value, path)
+        if column.pii != "none":
+            return self._pseudonymised(column, value, path), None
         if column.parse == "mixed" and not isinstance(value, dict | list | bool | bytes):
             return value, None  # read with the whole batch
         if column.fields and isinstance(value, Mapping):
@@ -150,9 +152,7 @@ class Landing:
         return [item for item, _ in pairs], left if any(rest is not None for rest in left) else None
 
     def _pseudonymised(self, column: SourceColumn, value: Any, path: str) -> str | None:  # noqa: ANN401
-        if column.pii == "drop":
-            return None
-        if isinstance(value, Mapping | list | bytes):
+        if not isinstance(value, str | int | float | datetime.datetime):
             self.findings.held_back[path] += 1
             return None
         text = str(value)
@@ -160,20 +160,23 @@ class Landing:
 
     def _drifted(self, column: SourceColumn, value: Any, path: str) -> Any:  # noqa: ANN401
         self.findings.drifted[path] += 1
-        if _holds_personal(column):
+        kept = plain(value)
+        if _holds_personal(column) or _looks_personal(kept):
             self.findings.held_back[path] += 1
             return None
-        return plain(value)
+        return kept
 
     def _undeclared(self, value: Any, path: str) -> Any:  # noqa: ANN401
+        # A map may be keyed by what is personal; neither errors nor counts may show that.
+        shown = UNSHOWN if PERSONAL_VALUE.search(path) else path
         if self.contract.undeclared == "refuse":
-            raise UndeclaredError(f"{self.contract.source}: the field {path} is not declared (`undeclared: refuse`)")
-        self.findings.undeclared[path] += 1
+            raise UndeclaredError(f"{self.contract.source}: the field {shown} is not declared (`undeclared: refuse`)")
+        self.findings.undeclared[shown] += 1
         if self.contract.undeclared == "drop" or value is None:
             return None
         kept = plain(value)
-        if PERSONAL_NAME.search(path) or PERSONAL_VALUE.search(json.dumps(kept, ensure_ascii=False)):
-            self.findings.held_back[path] += 1
+        if shown != path or PERSONAL_NAME.search(path) or _looks_personal(kept):
+            self.findings.held_back[shown] += 1
             return None
         return kept
 
@@ -192,7 +195,11 @@ class Landing:
         for i, text in enumerate(texts):
             if text is not None:
                 if parsed.unread[i]:
-                    rests[i][name] = plain(rows[i][name])
+                    kept = plain(rows[i][name])
+                    if _looks_personal(kept):
+                        self.findings.held_back[name] += 1
+                    else:
+                        rests[i][name] = kept
                 rows[i][name] = values[i]
 
 
@@ -223,6 +230,19 @@ def _fits(column: SourceColumn, value: object) -> bool:
 
 def _holds_personal(column: SourceColumn) -> bool:
     return column.pii != "none" or any(_holds_personal(f) for f in column.fields)
+
+
+def _looks_personal(kept: object) -> bool:
+    """Whether a text, or a name or a text within a map or a list, looks like a person's."""
+    match kept:
+        case Mapping():
+            return any(PERSONAL_NAME.search(k) or _looks_personal(k) or _looks_personal(v) for k, v in kept.items())
+        case list():
+            return any(_looks_personal(item) for item in kept)
+        case str():
+            return bool(PERSONAL_VALUE.search(kept))
+        case _:
+            return False
 
 
 def _number_or_text(value: object) -> str:

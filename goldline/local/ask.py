@@ -19,8 +19,8 @@ def ask(home: Path, sql: str, *, as_json: bool, out: TextIO | None = None) -> in
     from google.api_core.exceptions import GoogleAPICallError
 
     out = out or sys.stdout
-    with stack.using(home) as addresses:
-        os.environ.update(addresses.environment)
+    with stack.using(home) as use:
+        os.environ.update(use.environment)
         from goldline.clients import TIMEOUT, bigquery_client
 
         try:

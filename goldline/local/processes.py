@@ -77,6 +77,11 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that is dead and not yet buried does not."""
+    return bool(command_line(pid))
+
+
 def end_left_over(pid: int, marked: str) -> None:
     """End a process that a crash left behind, if it is still the one: its command line must hold `marked`."""
     if marked in command_line(pid):

@@ -3,12 +3,14 @@
 import contextlib
 import json
 import os
+import re
+import select
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,9 @@ from goldline import spec
 from goldline.local import processes, servers, stack
 from goldline.local.servers import PROJECT
 
+KFP_SAYS = ("Looking for component", "Loading KFP component", "Got executor_input", "Wrote executor output")
+LAST_LINES = 15  # of a failed task's log
+WATCH_SECONDS = 0.5  # how often the servers are looked after while tasks are silent
 # What the pipeline's defaults leave to the environment, for this machine.
 LOCAL = {"project": PROJECT, "bucket": stack.BUCKET, "simulated": True}
 
@@ -45,9 +50,9 @@ def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = Non
     (folder / "pipeline.json").write_text(_fresh_spec(out), encoding="utf-8")
     (folder / "arguments.json").write_text(json.dumps(arguments, indent=1), encoding="utf-8")
     start = time.monotonic()
-    with stack.using(home) as addresses:
-        outcome = _run(folder, addresses, Progress(out))
-        summary = _summary(folder, addresses, outcome, round(time.monotonic() - start, 1), str(arguments["bucket"]))
+    with stack.using(home) as use:
+        outcome = _run(folder, use, Progress(out))
+        summary = _summary(use.addresses, outcome, round(time.monotonic() - start, 1), str(arguments["bucket"]))
     _keep(folder, summary)
     _show(summary, outcome, folder, out)
     return 0 if summary["status"] == "succeeded" else 1
@@ -62,14 +67,21 @@ def retry(home: Path, task: str, run: str = "latest") -> int:
             f"the run {folder.name} has no task {task}, expected one of: {known or 'none, it has no tasks'}"
         )
     content = json.loads((found[-1] / "command.json").read_text(encoding="utf-8"))
-    with stack.using(home) as addresses:
-        environment = {**os.environ, **addresses.environment, **content["environment"]}
+    with stack.using(home) as use:
+        environment = {**os.environ, **use.environment, **content["environment"]}
         environment["GOLDLINE_RETRY"] = datetime.now(UTC).isoformat()
-        return subprocess.run(content["command"], env=environment, check=False).returncode
+        log = found[-1] / f"retry-{datetime.now(UTC):%H%M%S}.txt"
+        with log.open("wb") as file:
+            done = subprocess.run(
+                content["command"], env=environment, check=False, stdout=file, stderr=subprocess.STDOUT
+            )
+    print("\n".join(_own_words(log)))
+    print(f"{task} {'failed' if done.returncode else 'succeeded'}, {os.path.relpath(log)}")
+    return done.returncode
 
 
 class Progress:
-    """Shows tasks as they run: live on a terminal, a line for each that ended elsewhere."""
+    """Shows tasks as they run, on a terminal; elsewhere it is quiet."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -83,20 +95,21 @@ class Progress:
 
     def ended(self, task: str, status: str, seconds: float) -> None:
         """A task ended."""
-        mark = "✓" if status == "succeeded" else "✗"
-        self._out.write(f"{'\r\x1b[K' if self._live else ''}  {mark} {task:<28}{seconds:6.1f} s\n")
-        self._out.flush()
+        if self._live:
+            mark = "✓" if status == "succeeded" else "✗"
+            self._out.write(f"\r\x1b[K  {mark} {task:<28}{seconds:6.1f} s\n")
+            self._out.flush()
 
     def skipped(self, task: str) -> None:
         """A task was not run, since one before it failed."""
-        self._out.write(f"  - {task:<28}skipped, what it needs failed\n")
+        if self._live:
+            self._out.write(f"  - {task:<28}skipped, what it needs failed\n")
 
 
-def _run(folder: Path, addresses: stack.Addresses, progress: Progress) -> Outcome:
+def _run(folder: Path, use: stack.Use, progress: Progress) -> Outcome:
     outcome = Outcome()
-    with _runner(folder, addresses.environment) as process:
-        assert process.stdout  # noqa: S101, it is a pipe
-        for line in process.stdout:
+    with _runner(folder, use.environment) as process:
+        for line in _lines(process, lambda: _look_after(use, process, outcome)):
             _note(json.loads(line), outcome, progress)
         code = process.wait()
     outcome.run_id = next((p.name for p in sorted((folder / "artifacts").glob("*"))), folder.name)
@@ -105,8 +118,34 @@ def _run(folder: Path, addresses: stack.Addresses, progress: Progress) -> Outcom
     return outcome
 
 
+def _lines(process: subprocess.Popen[bytes], meanwhile: Callable[[], None]) -> Iterator[bytes]:
+    """What a process prints, line by line; `meanwhile` is called each time that it is silent for a while."""
+    assert process.stdout  # noqa: S101, it is a pipe
+    rest = b""
+    while True:
+        while not select.select([process.stdout], [], [], WATCH_SECONDS)[0]:
+            meanwhile()
+        if not (chunk := os.read(process.stdout.fileno(), 65536)):
+            return
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+
+
+def _look_after(use: stack.Use, process: subprocess.Popen[bytes], outcome: Outcome) -> None:
+    """A server that died is named, what ran on it fails, and it is started again so that the run can be recorded."""
+    if not (dead := use.dead()):
+        return
+    logs = ", ".join(os.path.relpath(use.home / "logs" / f"{name}.log") for name in dead)
+    outcome.error = f"the local stack's server died in mid-run: {', '.join(dead)} (its log: {logs})"
+    use.revive()
+    assert process.stdin  # noqa: S101, it is a pipe
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(f"{outcome.error}\n".encode())
+        process.stdin.flush()
+
+
 @contextlib.contextmanager
-def _runner(folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
+def _runner(folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """The process that runs the spec, in a group of its own, ended with all its tasks when the block is left."""
     with (folder / "runner.log").open("wb") as log:
         process = subprocess.Popen(
@@ -114,7 +153,6 @@ def _runner(folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess
             stdin=subprocess.PIPE,  # its end tells the runner that we are gone
             stdout=subprocess.PIPE,
             stderr=log,
-            text=True,
             start_new_session=True,
             env={**os.environ, **environment, "PYTHONWARNINGS": "ignore"},
         )
@@ -136,10 +174,10 @@ def _note(event: dict[str, Any], outcome: Outcome, progress: Progress) -> None:
         case "skipped":
             progress.skipped(event["task"])
         case "failed":
-            outcome.error = event["error"]
+            outcome.error = outcome.error or event["error"]
 
 
-def _summary(folder: Path, addresses: stack.Addresses, outcome: Outcome, seconds: float, bucket: str) -> dict[str, Any]:
+def _summary(addresses: stack.Addresses, outcome: Outcome, seconds: float, bucket: str) -> dict[str, Any]:
     """finish_run's summary with what only the outside knows; made up from the outside alone where there is none."""
     summary = _from_lake(addresses, outcome.run_id, bucket)
     failed = bool(outcome.failed or outcome.error)
@@ -148,9 +186,11 @@ def _summary(folder: Path, addresses: stack.Addresses, outcome: Outcome, seconds
         {**inner.get(t["task"], {"name": t["task"], "flow": ""}), "status": t["status"], "seconds": t["seconds"]}
         for t in outcome.tasks
     ]
-    made_up: dict[str, Any] = {"run_date": None, "tables": [], "models": [], "error": outcome.error}
+    made_up: dict[str, Any] = {"run_date": None, "tables": [], "models": []}
     status = "failed" if failed or summary.get("status") != "succeeded" else "succeeded"
-    return {**made_up, **summary, "status": status, "run_id": outcome.run_id, "seconds": seconds, "tasks": tasks}
+    error = None if status == "succeeded" else outcome.error or summary.get("error")
+    outside = {"status": status, "run_id": outcome.run_id, "seconds": seconds, "tasks": tasks, "error": error}
+    return {**made_up, **summary, **outside}
 
 
 def _from_lake(addresses: stack.Addresses, run_id: str, bucket: str) -> dict[str, Any]:
@@ -196,11 +236,24 @@ def _show_failure(task: dict[str, Any], folder: Path, out: TextIO) -> None:
     """A failed task's own last words, its inputs, and the command that runs it again."""
     inside = Path(task["folder"])
     out.write(f"\n{task['task']} failed. Its last words ({os.path.relpath(inside / 'log.txt')}):\n")
-    out.write("".join(f"    {line}\n" for line in processes.last_lines(inside / "log.txt").splitlines()))
+    out.write("".join(f"    {line}\n" for line in _own_words(inside / "log.txt")[-LAST_LINES:]))
     if inputs := _inputs(inside / "command.json"):
         out.write("  Its inputs:\n")
         out.write("".join(f"    {name} = {_shortened(value)}\n" for name, value in inputs.items()))
     out.write(f"  Run it again: goldline retry {task['task']} --run {shlex.quote(folder.name)}\n")
+
+
+def _own_words(log: Path) -> list[str]:
+    """What a task itself printed: its log without what kfp's executor prints around it, its long input above all."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    words, is_input = [], False
+    for line in lines:
+        message = re.sub(r"^\[KFP Executor [\d\-:, ]+\w+\]: ", "", line)
+        is_input = is_input or message == "Got executor_input:"
+        if not is_input and message.strip() and not message.startswith(KFP_SAYS):
+            words.append(message)
+        is_input = is_input and message != "}"
+    return words
 
 
 def _inputs(command: Path) -> dict[str, Any]:

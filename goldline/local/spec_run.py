@@ -47,6 +47,8 @@ class Tasks:
         self.teller = teller
         self._name = ""
         self._count = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._reason = b""
 
     def execute(self, plain: Callable[..., Any], **arguments: Any) -> Any:  # noqa: ANN401
         """Execute one task. It is not tried again: what fails on one machine would fail so again."""
@@ -75,10 +77,19 @@ class Tasks:
         command = {"command": full_command, "environment": env_vars or {}}
         (self._folder / "command.json").write_text(json.dumps(command, indent=1), encoding="utf-8")
         with (self._folder / "log.txt").open("wb") as log:
-            done = subprocess.run(
-                full_command, stdout=log, stderr=subprocess.STDOUT, check=False, env={**os.environ, **(env_vars or {})}
+            self._process = subprocess.Popen(
+                full_command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **(env_vars or {})}
             )
-        return done.returncode
+            code = self._process.wait()
+            log.write(self._reason)
+            self._reason = b""
+        return code
+
+    def abort(self, reason: bytes) -> None:
+        """End the task that runs now; the reason becomes its last words."""
+        if self._process and self._process.poll() is None:
+            self._reason = reason
+            self._process.kill()
 
     @property
     def _folder(self) -> Path:
@@ -94,12 +105,12 @@ def run(folder: Path) -> int:
     """Run the folder's spec; 1 if a task failed."""
     teller = Teller()
     created = datetime.now(UTC)
-    _end_with_parent()
+    tasks = Tasks(folder, teller)
+    _obey_parent(tasks)
     from kfp import components, local
     from kfp.local import subprocess_task_handler
     from kfp.local.orchestrator import task_executor
 
-    tasks = Tasks(folder, teller)
     plain = task_executor.execute_single_task
     task_executor.execute_single_task = lambda **arguments: tasks.execute(plain, **arguments)
     subprocess_task_handler.run_local_subprocess = tasks.run_command
@@ -141,12 +152,12 @@ def _plain(text: str) -> str:
     return re.sub(r"\x1b\[\d+m", "", text)
 
 
-def _end_with_parent() -> None:
-    """End this process group when standard input closes: whoever started us is gone, also after a kill -9."""
+def _obey_parent(tasks: Tasks) -> None:
+    """A line on standard input ends the task that runs; its end means that our parent is gone, and ends us all."""
 
     def watch() -> None:
-        while os.read(0, 4096):  # not sys.stdin: its lock would be held when this process ends
-            pass
+        while line := os.read(0, 4096):  # not sys.stdin: its lock would be held when this process ends
+            tasks.abort(line)
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any, Self
@@ -104,9 +104,23 @@ class Stack:
             _state(self.home).unlink(missing_ok=True)
             self._lock.close()
 
-    def processes(self) -> list[subprocess.Popen[bytes]]:
-        """The servers' processes."""
-        return [server.process for server in self._servers]
+    def dead(self) -> list[str]:
+        """The servers that ended by themselves."""
+        return [server.plan.name for server in self._servers if server.process.poll() is not None]
+
+    def revive(self) -> None:
+        """Start the servers that ended by themselves again, where they were and with the data that they had kept.
+
+        Raises:
+            StartError: one does not come up again.
+        """
+        for i, server in enumerate(self._servers):
+            if server.process.poll() is not None:
+                self._servers[i] = servers.launch(server.plan, self.home)
+                self._servers[i].wait()
+        pids = {s.plan.name: s.process.pid for s in self._servers}
+        self.addresses = replace(self.addresses, pids=pids)
+        _write_state(self.home, self.addresses, ready=True)
 
     def _start_servers(self) -> None:
         # The system's own choice of free ports can be taken before a server listens: then all start again on others.
@@ -152,8 +166,43 @@ class Stack:
         self._servers.clear()
 
 
+class Use:
+    """A running stack, as one of its users has it."""
+
+    def __init__(self, home: Path, addresses: Addresses, owned: Stack | None) -> None:
+        self.home = home
+        self.addresses = addresses
+        self._owned = owned
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that lead Google's clients to the stack."""
+        return self.addresses.environment
+
+    def dead(self) -> list[str]:
+        """The servers that died since the stack was last seen whole."""
+        if self._owned:
+            return self._owned.dead()
+        return [name for name, pid in self.addresses.pids.items() if not processes.is_running(pid)]
+
+    def revive(self) -> None:
+        """Have dead servers started again, by us or by the stack's owner.
+
+        Raises:
+            StackError: the owner is gone too.
+            StartError: a server does not come up again.
+        """
+        if self._owned:
+            self._owned.revive()
+            self.addresses = self._owned.addresses
+        elif found := _await(self.home):
+            self.addresses = found
+        else:
+            raise StackError("the stack is gone; `goldline up` starts it again")
+
+
 @contextlib.contextmanager
-def using(home: Path) -> Iterator[Addresses]:
+def using(home: Path) -> Iterator[Use]:
     """The stack that runs on a folder, or one that is started for this block and stopped after it.
 
     Raises:
@@ -170,7 +219,7 @@ def using(home: Path) -> Iterator[Addresses]:
             addresses = owned.addresses if owned else _await(home)
         if addresses is None:
             raise StackError(f"another process holds {home} but its servers do not answer; try `goldline down`")
-        yield addresses
+        yield Use(home, addresses, owned)
     finally:
         user.close()
         if owned:
@@ -226,18 +275,19 @@ def down(home: Path) -> bool:
 
 
 def keep(home: Path) -> int:
-    """Own a stack until told to stop; 1 if a server died by itself."""
+    """Own a stack until told to stop; a server that dies meanwhile is started again."""
     if (stack := Stack.start(home)) is None:
         return 0  # a rival was faster
-    # Blocked only now: the servers would inherit it and be deaf to SIGTERM.
+    # Blocked only while we wait: servers that start would inherit it and be deaf to SIGTERM.
     signals = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # by default it is ignored, and then never waited for
     while signal.sigwait(signals) == signal.SIGCHLD:
-        if dead := [p for p in stack.processes() if p.poll() is not None]:
-            sys.stderr.write(f"{dead[0].args!r} ended with {dead[0].returncode}\n")
-            stack.stop()
-            return 1
+        if dead := stack.dead():
+            sys.stderr.write(f"{', '.join(dead)} died and is started again\n")
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+            stack.revive()
+            signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     with _alone(home):
         stack.stop()
     return 0

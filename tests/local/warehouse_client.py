@@ -1,8 +1,13 @@
 """What the tests of the warehouse share: Google's own clients, and a dataset and a folder for each test."""
 
+import contextlib
 import io
 import json
+import subprocess
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,9 +17,21 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from google.cloud.storage import Client as StorageClient
 
-PROJECT, BUCKET = "goldline-test", "lake"
+from goldline.local import processes, servers
+
+PROJECT, BUCKET = "goldline-test", "warehouse-tests"
 Field = bigquery.SchemaField
 Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where they listen, and which processes they are."""
+
+    bigquery: str
+    bigquery_storage: str
+    storage: str
+    pids: tuple[int, int]
 
 
 class Warehouse:
@@ -102,3 +119,15 @@ def parquet(**columns: Any) -> bytes:
 
 def lines(*records: Any) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
+
+
+@contextlib.contextmanager
+def warehouse_server(home: Path, storage: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A warehouse of a test's own, over the stack's lake; its address and its process."""
+    plan, _ = servers.warehouse(home, int(storage.rsplit(":", 1)[1]))
+    server = servers.launch(plan, home)
+    server.wait()
+    try:
+        yield f"http://127.0.0.1:{plan.port}", server.process
+    finally:
+        processes.stop(server.process)

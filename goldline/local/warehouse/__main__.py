@@ -30,6 +30,7 @@ def main() -> None:
         external_ddl,
         objects,
         partitions,
+        rebuilds,
         schemas,
         server,
         startup,
@@ -39,9 +40,9 @@ def main() -> None:
     settings.bigquery_host = "127.0.0.1"  # upstream listens on all addresses
     settings.gcs_local_root = None  # else exports break the bucket's listing
     # The order counts where several replace one name: what is installed last is asked first.
-    for module in (extensions, objects, startup, schemas, partitions, external, external_ddl, casts, transactions):
+    modules = (extensions, objects, startup, transactions, schemas, partitions, rebuilds, external, external_ddl, casts)
+    for module in (*modules, server):
         module.install()
-    server.install()
     code = 0
     try:
         cli.main()

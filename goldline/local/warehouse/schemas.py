@@ -171,10 +171,23 @@ def _model(config: Resource) -> Table | None:
     return None
 
 
+# -- tables.get --------------------------------------------------------------------------------------------------------
+
+
+def load(project_id: str, dataset_id: str, table_id: str) -> Table:
+    """With the rows there are: upstream tells DuckDB's estimate, which still counts what a MERGE has replaced."""
+    resource: Table = _original["load"](project_id, dataset_id, table_id)
+    if resource.type != "TABLE" or not tables.fields(resource):
+        return resource
+    [(rows,)] = database.fetch(f"SELECT count(*) FROM {tables.name(project_id, dataset_id, table_id)}")
+    return resource.replace(numRows=str(rows))
+
+
 def install() -> None:
-    """Replaces catalog.ddl._fields and _alteration, tables._alter and tables.write."""
+    """Replaces catalog.ddl._fields and _alteration, tables._alter, tables.write and tables.load."""
     require(catalog_ddl, "_parameters")
     replace(catalog_ddl, "_fields", described_fields)
     _original["alteration"] = replace(catalog_ddl, "_alteration", alteration)
     _original["alter"] = replace(tables, "_alter", alter)
     _original["write"] = replace(tables, "write", write)
+    _original["load"] = replace(tables, "load", load)

@@ -1,0 +1,42 @@
+"""`goldline test`: SQL judged by Google's analyser, and the contracts' unit tests on both engines, in seconds."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from goldline.contract import load_all
+from goldline.local import stack
+from goldline.local.servers import PROJECT
+from goldline.local.sqltest import ReferenceEngine, check_sql, run_cases
+from goldline.spec import ROOT
+
+
+def run_contract_tests(home: Path, table: str | None, out: TextIO | None = None) -> int:
+    """Check the SQL, run the cases of one table or of all; 1 if anything is wrong.
+
+    Raises:
+        ContractError: a contract is wrong.
+        LookupError: there is no such table.
+    """
+    out = out or sys.stdout
+    folder = ROOT / "sql"
+    if problems := check_sql(folder):
+        out.write("".join(f"{problem}\n" for problem in problems))
+        return 1
+    with stack.using(home) as use:
+        os.environ.update(use.environment)
+        from goldline.local.sqltest.warehouse import WarehouseEngine
+
+        engine = WarehouseEngine(PROJECT, stack.BUCKET)
+        try:
+            results = run_cases(load_all(folder), folder, [ReferenceEngine(), engine], table)
+        finally:
+            engine.close()
+    for r in results:
+        out.write(f"  {'✓' if r.passed else '✗'} {r.table}: {r.case} ({r.engine}, {r.seconds:.1f} s)\n")
+        if r.message:
+            out.write("".join(f"      {line}\n" for line in r.message.splitlines()))
+    failed = sum(not r.passed for r in results)
+    out.write(f"{len(results) - failed} passed, {failed} failed\n")
+    return 1 if failed else 0

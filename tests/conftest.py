@@ -1,0 +1,70 @@
+"""What all tests share: one local stack, started once, with its data in a temporary folder."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+from google.cloud import bigquery
+
+from goldline.clients import bigquery_client
+from goldline.local.servers import PROJECT
+from goldline.local.stack import BUCKET, Addresses, Stack
+from goldline.run import Run
+
+RUN_DATE = date(2026, 11, 20)
+LOCATION = "US"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    """The stack's addresses; the environment leads Google's clients to it, as it does in a task."""
+    running = Stack.start(tmp_path_factory.mktemp("stack"))
+    assert running
+    before = dict(os.environ)
+    os.environ.update(running.addresses.environment)
+    yield running.addresses
+    os.environ.clear()
+    os.environ.update(before)
+    running.stop()
+
+
+@pytest.fixture
+def client(stack: Addresses) -> bigquery.Client:
+    """A client of the stack's warehouse."""
+    return bigquery_client(PROJECT, LOCATION)
+
+
+@pytest.fixture
+def new_run(client: bigquery.Client) -> Iterator[Callable[..., Run]]:
+    """Makes runs that share datasets of this test's own."""
+    prefix = f"t{uuid.uuid4().hex[:8]}_"
+    datasets = [f"{PROJECT}.{prefix}{name}" for name in ("bronze", "silver", "gold", "ops")]
+    for dataset in datasets:
+        client.create_dataset(dataset)
+
+    def make(day: date = RUN_DATE, since: date | None = None, **more: object) -> Run:
+        run = Run(
+            run_id=f"test-{uuid.uuid4().hex[:8]}",
+            run_date=day,
+            since={"test": since or day},
+            project=PROJECT,
+            location=LOCATION,
+            bucket=BUCKET,
+            dataset_prefix=prefix,
+        )
+        return run.model_copy(update=more)
+
+    yield make
+    for dataset in datasets:
+        client.delete_dataset(dataset, delete_contents=True, not_found_ok=True)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of data and state for a stack of the test's own, as the command line finds it."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("GOLDLINE_HOME", str(folder))
+    return folder
