@@ -25,6 +25,10 @@ test: .venv/installed ## Run all tests, one whole run of the pipeline among them
 compile: .venv/installed ## Compile pipeline.py to pipeline.json and check it
 	@.venv/bin/python compile.py
 
+.PHONY: compile-check
+compile-check: .venv/installed ## Fail when pipeline.json or docs/pipeline.svg is stale, with the difference
+	@.venv/bin/python compile.py --check
+
 .PHONY: lint
 lint: .venv/installed ## Check format, lint and types
 	@.venv/bin/ruff format --check .
@@ -41,7 +45,7 @@ lock: ## Resolve pyproject.toml into the lock files
 	@scripts/lock.sh
 
 .PHONY: lock-check
-lock-check: ## Fail when the lock files are stale
+lock-check: .venv/installed ## Fail when the lock files are stale
 	@scripts/lock.sh --check
 
 .PHONY: clean

@@ -119,8 +119,17 @@ def _run(options: argparse.Namespace) -> int:
     given = {name: value for name, value in vars(options).items() if name in declared}
     given |= _flow_switches(options.flows, declared)
     parameters.check(given)
+    parameters.refreshed(given.get("full_refresh", ""), _tables())
     _check_sources()
     return run_here(given, default_home())
+
+
+def _tables() -> list[str]:
+    """All tables; a contract that is wrong is refused on the way."""
+    from goldline.contract import TableContract, load_all
+    from goldline.spec import ROOT
+
+    return [c.table for c in load_all(ROOT / "sql").values() if isinstance(c, TableContract)]
 
 
 def _check_sources() -> None:

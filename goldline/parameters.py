@@ -2,9 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Mapping
-
-FLOW = "run_"  # run_sales switches the flow `sales` on and off
+from collections.abc import Iterable, Mapping
 
 
 class ParameterError(ValueError):
@@ -29,6 +27,23 @@ def check(parameters: Mapping[str, object]) -> None:
             problems.append(f"bucket: expected a name without gs://, got {value!r}")
     if problems:
         raise ParameterError("\n".join(problems))
+
+
+def refreshed(names: str, tables: Iterable[str]) -> tuple[str, ...]:
+    """The tables that the parameter full_refresh names, with or without their datasets.
+
+    Args:
+        names: with commas between; `all` for every one.
+        tables: all there are, as `silver.stg_sales`.
+
+    Raises:
+        ParameterError: one of them is no table.
+    """
+    asked = tuple(name.strip() for name in names.split(",") if name.strip())
+    known = {"all", *(known for table in tables for known in (table, table.split(".", maxsplit=1)[1]))}
+    if unknown := [name for name in asked if name not in known]:
+        raise ParameterError(f"full_refresh: no table {unknown[0]}, expected some of {', '.join(sorted(known))}")
+    return asked
 
 
 def _is_date(text: str) -> bool:

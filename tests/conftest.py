@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from google.cloud import bigquery
+from warehouse_client import BUCKET as WAREHOUSE_BUCKET
+from warehouse_client import PROJECT as WAREHOUSE_PROJECT
+from warehouse_client import Servers, Warehouse
 
 from goldline.clients import bigquery_client
-from goldline.local.servers import PROJECT
+from goldline.local.servers import PROJECT, post
 from goldline.local.stack import BUCKET, Addresses, Stack
 from goldline.run import Run
 
@@ -68,3 +71,24 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("GOLDLINE_HOME", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def servers(stack: Addresses) -> Servers:
+    """The stack's warehouse and lake, for the tests of the warehouse itself."""
+    where = stack.environment
+    post(stack.storage, f"/storage/v1/b?project={WAREHOUSE_PROJECT}", {"name": WAREHOUSE_BUCKET})
+    return Servers(
+        bigquery=where["BIGQUERY_EMULATOR_HOST"],
+        bigquery_storage=where["BIGQUERY_STORAGE_EMULATOR_HOST"],
+        storage=where["STORAGE_EMULATOR_HOST"],
+        pids=(stack.pids["storage"], stack.pids["bigquery"]),
+    )
+
+
+@pytest.fixture
+def warehouse(servers: Servers) -> Iterator[Warehouse]:
+    """A dataset and a folder of the test's own, and clients for them."""
+    made = Warehouse(servers.bigquery, servers.storage)
+    yield made
+    made.close()

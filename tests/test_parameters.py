@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goldline.parameters import ParameterError, check
+from goldline.parameters import ParameterError, check, refreshed
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,17 @@ def test_the_pipelines_defaults_are_good() -> None:
 
     signature = inspect.signature(goldline.pipeline_func)
     check({name: parameter.default for name, parameter in signature.parameters.items()})
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [("", ()), (" , ", ()), ("all", ("all",)), ("stg_a, gold.fct_b,", ("stg_a", "gold.fct_b"))],
+)
+def test_the_tables_that_are_made_anew(names: str, expected: tuple[str, ...]) -> None:
+    assert refreshed(names, ["silver.stg_a", "gold.fct_b"]) == expected
+
+
+@pytest.mark.parametrize("names", ["stg_b", "gold.stg_a", "stg_a, ALL", "stg_a fct_b"])
+def test_an_unknown_table_is_named_with_those_that_are_known(names: str) -> None:
+    with pytest.raises(ParameterError, match=r"full_refresh: no table .*, expected some of all, .*silver\.stg_a"):
+        refreshed(names, ["silver.stg_a", "gold.fct_b"])

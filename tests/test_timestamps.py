@@ -185,7 +185,7 @@ def any_moments(draw: st.DrawFn) -> datetime.datetime:
 
 
 @given(any_moments())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @example(FIRST)
 @example(LAST)
 @example(LAST.replace(microsecond=0))
@@ -213,7 +213,7 @@ TEXTS = JUNK | st.none() | any_moments().map(iso) | any_moments().map(lambda v: 
 
 
 @given(st.lists(TEXTS, max_size=8), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @example(["20 Foo 2026 10:00 GMT"], True)
 @example(["-99999999999"], True)
 def test_any_text_is_read_or_unread_and_nothing_breaks(texts: list[str | None], day_first: bool) -> None:
@@ -225,7 +225,7 @@ def test_any_text_is_read_or_unread_and_nothing_breaks(texts: list[str | None], 
 
 
 @given(st.lists(TEXTS, max_size=12), st.randoms(use_true_random=False))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_neither_order_nor_splitting_matters(texts: list[str | None], dice: Random) -> None:
     whole = read(*texts)
     each = [read(text) for text in texts]
@@ -241,7 +241,7 @@ def test_neither_order_nor_splitting_matters(texts: list[str | None], dice: Rand
 
 
 @given(st.from_regex(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([+-][0-9]{2}:[0-9]{2})?\Z"))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_looks_like_iso_means_what_python_says(text: str) -> None:
     try:
         expected = datetime.datetime.fromisoformat(text)

@@ -76,7 +76,9 @@ def prepare_run(job: str, created: str, scheduled: str, run_date: str, catalog: 
         location=settings.location,
         bucket=settings.resolved_bucket(),
         dataset_prefix=settings.dataset_prefix,
-        full_refresh=_refreshed(settings.full_refresh, contracts),
+        full_refresh=parameters.refreshed(
+            settings.full_refresh, [c.table for c in contracts if isinstance(c, TableContract)]
+        ),
     )
     lake = Lake(run.project, run.bucket)
     lake.check()
@@ -91,21 +93,6 @@ def prepare_run(job: str, created: str, scheduled: str, run_date: str, catalog: 
         lake.write_text(f"{run.records}/run.json", run.model_dump_json())
     LOG.info("run %s of %s, reading arrivals %s", run.run_id, run.run_date, _spans(run))
     return run
-
-
-def _refreshed(names: str, contracts: list[Contract]) -> tuple[str, ...]:
-    """The tables to make anew.
-
-    Raises:
-        ParameterError: one of them has no contract.
-    """
-    asked = tuple(name.strip() for name in names.split(",") if name.strip())
-    known = {n for c in contracts if isinstance(c, TableContract) for n in (c.table, c.name)} | {"all"}
-    if unknown := [name for name in asked if name not in known]:
-        raise parameters.ParameterError(
-            f"full_refresh: no table {unknown[0]}, expected some of {', '.join(sorted(known))}"
-        )
-    return asked
 
 
 def _make_tables(client: bigquery.Client, run: Run, contracts: list[Contract]) -> None:

@@ -29,12 +29,17 @@ LOCAL = {"project": PROJECT, "bucket": stack.BUCKET, "simulated": True}
 
 @dataclass
 class Outcome:
-    """How a run ended, as seen from outside."""
+    """How a run ended, as seen from outside.
+
+    Attributes:
+        error: what went wrong around the tasks: a server that died, a runner that crashed.
+        verdict: kfp's own last word on a run that failed.
+    """
 
     run_id: str = ""
     tasks: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
-    seconds: float = 0.0
+    verdict: str | None = None
 
     @property
     def failed(self) -> list[dict[str, Any]]:
@@ -113,7 +118,7 @@ def _run(folder: Path, use: stack.Use, progress: Progress) -> Outcome:
             _note(json.loads(line), outcome, progress)
         code = process.wait()
     outcome.run_id = next((p.name for p in sorted((folder / "artifacts").glob("*"))), folder.name)
-    if code and not outcome.failed and not outcome.error:
+    if code and not outcome.failed and not outcome.verdict:
         outcome.error = f"the runner ended with {code}:\n{processes.last_lines(folder / 'runner.log')}"
     return outcome
 
@@ -174,13 +179,13 @@ def _note(event: dict[str, Any], outcome: Outcome, progress: Progress) -> None:
         case "skipped":
             progress.skipped(event["task"])
         case "failed":
-            outcome.error = outcome.error or event["error"]
+            outcome.verdict = event["error"]
 
 
 def _summary(addresses: stack.Addresses, outcome: Outcome, seconds: float, bucket: str) -> dict[str, Any]:
     """finish_run's summary with what only the outside knows; made up from the outside alone where there is none."""
     summary = _from_lake(addresses, outcome.run_id, bucket)
-    failed = bool(outcome.failed or outcome.error)
+    failed = bool(outcome.failed or outcome.error or outcome.verdict)
     inner = {t["name"]: t for t in summary.get("tasks", [])}
     tasks = [
         {**inner.get(t["task"], {"name": t["task"], "flow": ""}), "status": t["status"], "seconds": t["seconds"]}
@@ -188,7 +193,7 @@ def _summary(addresses: stack.Addresses, outcome: Outcome, seconds: float, bucke
     ]
     made_up: dict[str, Any] = {"run_date": None, "tables": [], "models": []}
     status = "failed" if failed or summary.get("status") != "succeeded" else "succeeded"
-    error = None if status == "succeeded" else outcome.error or summary.get("error")
+    error = None if status == "succeeded" else outcome.error or summary.get("error") or outcome.verdict
     outside = {"status": status, "run_id": outcome.run_id, "seconds": seconds, "tasks": tasks, "error": error}
     return {**made_up, **summary, **outside}
 
@@ -226,8 +231,8 @@ def _show(summary: dict[str, Any], outcome: Outcome, folder: Path, out: TextIO) 
         out.write(f"  model {m['name']}: {'accepted' if m['accepted'] else 'refused'}, {metrics}\n")
     for task in outcome.failed:
         _show_failure(task, folder, out)
-    if not outcome.failed and outcome.error:
-        out.write(f"\n{outcome.error}\n")
+    if not outcome.failed and summary["error"]:
+        out.write(f"\n{summary['error']}\n")
     where = os.path.relpath(folder / "summary.json")
     out.write(f"\n{summary['status']}: {summary['run_date']} in {summary['seconds']} s, {where}\n")
 

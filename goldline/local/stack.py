@@ -123,17 +123,16 @@ class Stack:
         _write_state(self.home, self.addresses, ready=True)
 
     def _start_servers(self) -> None:
-        # The system's own choice of free ports can be taken before a server listens: then all start again on others.
+        # A port that was free can be taken before its server listens: then all start again, on others.
         for attempt in range(servers.TRIES):
             try:
                 self._try_servers()
+                break
             except processes.StartError:
                 taken = [s for s in self._servers if s.process.poll() and processes.is_listening(s.plan.port)]
                 self._stop_servers()
                 if not taken or attempt == servers.TRIES - 1:
                     raise
-            else:
-                return
 
     def _try_servers(self) -> None:
         storage = servers.storage(self.home)
@@ -155,6 +154,8 @@ class Stack:
         _write_state(self.home, self.addresses, ready=False)
         for server in self._servers:
             server.wait()
+        if dead := self.dead():  # a stranger on its port answered in its place
+            raise processes.StartError(f"{', '.join(dead)} ended; see {self.home / 'logs'}")
         _make_bucket(self.addresses)
         _write_state(self.home, self.addresses, ready=True)
 
@@ -252,6 +253,7 @@ def up(home: Path) -> Addresses:
             start_new_session=True,
         )
     processes.wait_until(lambda: _ready_state(home) is not None, keeper, log, START_SECONDS)
+    keeper.returncode = 0  # it is to outlive us: nobody here waits for it
     found = _ready_state(home)
     assert found  # noqa: S101, just seen
     return found

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -25,6 +26,7 @@ WORLD = World(seed=7, sales_per_day=25)
 Documents = dict[str, dict[str, Any]]
 
 
+@cache
 def collection(day: datetime.date, world: World = WORLD) -> Documents:
     """All that the collection holds when a day ends."""
     return {
@@ -43,12 +45,12 @@ def test_a_sale_in_full() -> None:
     assert body["quantity"] == sum(line["quantity"] for line in body["items"])
 
 
-def test_the_order_of_days_does_not_matter() -> None:
-    shuffled = list(DAYS)
-    Random(1).shuffle(shuffled)
+@settings(max_examples=10, deadline=None)
+@given(st.permutations(DAYS[:10]))
+def test_the_order_of_days_does_not_matter(days: list[datetime.date]) -> None:
     other = World(seed=7, sales_per_day=25)
-    made = {day: list(other.sales(day)) for day in shuffled}
-    assert [sale for day in DAYS for sale in made[day]] == [sale for day in DAYS for sale in WORLD.sales(day)]
+    made = {day: list(other.sales(day)) for day in days}
+    assert made == {day: list(WORLD.sales(day)) for day in days}
 
 
 def test_a_larger_shop_also_makes_the_sales_of_a_smaller_one() -> None:
@@ -76,7 +78,7 @@ def test_every_process_makes_the_same_documents() -> None:
     assert there.stdout.strip() == here
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, len(DAYS) - 1), st.integers(0, 15))
 def test_time_only_goes_on(i: int, later: int) -> None:
     early, late = collection(DAYS[i]), collection(DAYS[min(i + later, len(DAYS) - 1)])
@@ -153,8 +155,8 @@ def test_defects_are_as_frequent_as_told(kind: str) -> None:
 
 
 def test_every_kind_of_defect_is_there() -> None:
-    held = list(collection(DAYS[-1]).values())
-    assert {body["sale_timestamp"] for body in held} >= set(JUNK) - {"--"}
+    held = [sale.body for day in DAYS for sale in World(11, 100).sales(day)]
+    assert {body["sale_timestamp"] for body in held} >= set(JUNK)
     assert any(body["total_amount"] == "free" for body in held)
     assert any(isinstance(body["quantity"], str) for body in held)
     assert any("loyalty_tier" in body for body in held)
@@ -174,17 +176,18 @@ def as_moment(value: datetime.datetime | str | int) -> datetime.datetime | None:
 
 @given(
     st.datetimes(datetime.datetime(2001, 9, 10), datetime.datetime(2200, 1, 1), timezones=st.just(datetime.UTC)),
-    st.integers(0, 200),
+    st.randoms(use_true_random=False),
 )
 @settings(max_examples=200, deadline=None)
-def test_all_forms_mean_the_same_second(moment: datetime.datetime, seed: int) -> None:
+def test_all_forms_mean_the_same_second(moment: datetime.datetime, dice: Random) -> None:
     moment = moment.replace(microsecond=0)
-    assert as_moment(mixed(Random(seed), moment)) == moment
+    assert as_moment(mixed(dice, moment)) == moment
 
 
 def test_all_forms_are_used() -> None:
     moment = datetime.datetime(2026, 11, 20, 12, 0, 5, tzinfo=datetime.UTC)
-    assert {str(mixed(Random(seed), moment)) for seed in range(200)} == {
+    dice = Random(1)  # noqa: S311, not for secrets
+    assert {str(mixed(dice, moment)) for _ in range(200)} == {
         *("2026-11-20 12:00:05+00:00", "2026-11-20T12:00:05Z", "2026-11-20 12:00:05", "2026-11-20T14:00:05+02:00"),
         *("1795176005", "1795176005000", "1795176005000000"),
         *("Fri, 20 Nov 2026 12:00:05 +0000", "20/11/2026 12:00:05"),

@@ -91,7 +91,7 @@ def sales(enabled: bool, run_date: str, train: bool) -> None:
 
 
 @pipeline
-def goldline(  # noqa: PLR0917
+def goldline(
     run_date: str = "",
     dataset_prefix: str = "",
     run_sales: bool = True,

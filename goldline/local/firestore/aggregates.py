@@ -62,10 +62,7 @@ def needed_fields(aggregations: Sequence[Proto]) -> list[Path]:
 def aggregate(plan: Plan, aggregations: Sequence[Proto], connection: sqlite3.Connection, at: int) -> dict[str, Proto]:
     """The results of aggregations as of a moment, by their aliases."""
     sums = {path: _Sum() for part in aggregations if (path := _path(part))}
-    if sums:
-        count = _add_up(plan, sums, connection, at)
-    else:
-        count = plan.count(connection, at)
+    count = _add_up(plan, sums, connection, at) if sums else plan.count(connection, at)
     results: dict[str, Proto] = {}
     unnamed = 0
     for part in aggregations:

@@ -14,6 +14,17 @@ NAME: Path = ("__name__",)
 _SEGMENT = re.compile(r"([a-zA-Z_][a-zA-Z_0-9]*)|`((?:[^`\\]|\\.)+)`", re.DOTALL)
 _RESERVED = re.compile(r"__.*__", re.DOTALL)
 _VECTOR_NAMES = {"__type__"}
+_SUSPECT = {"", "_"}  # how empty and reserved names begin
+_PLAIN = {
+    "null_value",
+    "boolean_value",
+    "integer_value",
+    "double_value",
+    "string_value",
+    "bytes_value",
+    "reference_value",
+    "geo_point_value",
+}
 _SECONDS_MIN, _SECONDS_MAX = -62135596800, 253402300799  # the years 1 to 9999
 
 
@@ -42,7 +53,7 @@ def find(fields: Proto, path: Path) -> Proto | None:
         if segment not in fields or not fields[segment].HasField("map_value"):
             return None
         fields = fields[segment].map_value.fields
-    return fields[path[-1]] if path[-1] in fields else None
+    return fields.get(path[-1])  # it does not make one, as indexing would
 
 
 def place(fields: Proto, path: Path) -> Proto:
@@ -81,28 +92,35 @@ def settle(fields: Proto) -> None:
     Raises:
         FirestoreError: Firestore does not store it.
     """
-    for name in fields:
-        value = fields[name]
-        if not name:
-            raise invalid("the name of a field is empty")
-        if name.startswith("__") and name not in _VECTOR_NAMES and _RESERVED.fullmatch(name):
-            raise invalid(f"field name {name} is reserved")
-        _settle_value(value, in_array=False)
+    for name in fields:  # each value of each write comes by here: plain ones are let through at once
+        if name[:1] in _SUSPECT:
+            _check_name(name)
+        value = fields[name]  # half as long as items() takes
+        if (kind := value.WhichOneof("value_type")) not in _PLAIN:
+            _settle_value(value, kind)
 
 
-def _settle_value(value: Proto, *, in_array: bool) -> None:
-    match value.WhichOneof("value_type"):
+def _check_name(name: str) -> None:
+    if not name:
+        raise invalid("the name of a field is empty")
+    if name not in _VECTOR_NAMES and _RESERVED.fullmatch(name):
+        raise invalid(f"field name {name} is reserved")
+
+
+def _settle_value(value: Proto, kind: str | None) -> None:
+    match kind:
         case "map_value":
             settle(value.map_value.fields)
         case "array_value":
-            if in_array:
-                raise invalid("cannot convert an array value in an array value")
             for item in value.array_value.values:
-                _settle_value(item, in_array=True)
+                if (kind := item.WhichOneof("value_type")) == "array_value":
+                    raise invalid("cannot convert an array value in an array value")
+                if kind not in _PLAIN:
+                    _settle_value(item, kind)
         case "timestamp_value":
             _settle_timestamp(value.timestamp_value)
-        case None:
-            raise invalid("cannot convert a value of no type")
+        case _:  # those of pipelines, too
+            raise invalid(f"cannot store a value of type {kind}")
 
 
 def _settle_timestamp(timestamp: Proto) -> None:

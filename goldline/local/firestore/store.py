@@ -20,7 +20,7 @@ from goldline.local.firestore.errors import FirestoreError, invalid
 from goldline.local.firestore.keys import AFTER, Key
 from goldline.local.firestore.messages import MICROS, document_times
 
-# Firestore reads the past hour: https://firebase.google.com/docs/firestore/manage-data/delete-data, read_time's docs
+# How far back read_time goes: https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#readonly
 KEPT = 3600 * MICROS
 _PURGE_EVERY = 60 * MICROS
 _GRACE = 60 * MICROS  # a stream that began within the hour may end after it
@@ -131,7 +131,8 @@ class Store:
         self._connections: list[sqlite3.Connection] = []
         self._writing = threading.Lock()
         self._ticking = threading.Lock()
-        self._pending: int | None = None
+        self._pending: int | None = None  # the time of a change that is on its way
+        self._last: int
         self._purged = 0
         self._writer = self._connect()
         # Rows of a kilobyte or two stay on one page, whose size can be set only while the file is empty.
@@ -200,9 +201,14 @@ class Store:
         return row[0] if row else None
 
     def close(self) -> None:
-        """End what runs; what is acknowledged is on disk already."""
+        """End what runs, and free the file; what is acknowledged is on disk already."""
         for connection in self._connections:
             connection.interrupt()
+        with self._writing:
+            self._writer.close()
+        while self._idle:
+            self._idle.pop().close()
+        self._lock.close()
 
     def _connect(self) -> sqlite3.Connection:
         # A call's thread may change between its messages; each connection serves one call at a time.

@@ -1,0 +1,144 @@
+"""prepare_run makes the run's card and every table, on the local stack."""
+
+import io
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from google.cloud import bigquery
+
+from components.prepare_run.prepare import Settings, prepare_run
+from components.prepare_run.sources import ensure_source
+from goldline import arrow
+from goldline.contract import SourceContract, TableContract
+from goldline.jobs import Jobs
+from goldline.lake import Lake, LakeError
+from goldline.local.stack import BUCKET
+from goldline.ops import Commit, RunRow
+from goldline.parameters import ParameterError
+from goldline.run import EPOCH, Run
+from goldline.schema import ensure_plain, fields
+from goldline.tables import contracts, everything
+
+DAY = date(2026, 11, 20)
+CREATED = "2026-11-21T04:05:06Z"
+NewRun = Callable[..., Run]
+
+
+def settings(run: Run, **more: object) -> Settings:
+    given = {"project": run.project, "location": run.location, "bucket": run.bucket}
+    return Settings(**{**given, "dataset_prefix": run.dataset_prefix, **more})  # type: ignore[arg-type]
+
+
+def finished(run: Run, day: date, flow: str | None, status: str) -> dict[str, object]:
+    row = RunRow(
+        run_id="earlier", run_date=day, flow=flow, status=status, finished_at=datetime.now(UTC), seconds=1.0, error=None
+    )
+    return row.model_dump(mode="json")
+
+
+def test_every_contracts_table_is_there_after_it(client: bigquery.Client, new_run: NewRun) -> None:
+    run = new_run()
+    card = prepare_run(run.run_id, CREATED, "", "", everything(), settings(run))
+    assert (card.run_date, card.since) == (DAY, {})
+    assert Run.parse(Lake(run.project, BUCKET).read_text(f"{card.records}/run.json")) == card
+    for contract in contracts().values():
+        if isinstance(contract, TableContract):
+            table = client.get_table(run.table(contract.table))
+            found = {(f.name, f.mode, f.description) for f in table.schema}
+            assert found == {(f.name, f.mode, f.description) for f in fields(contract.columns)}
+            assert (table.num_rows, table.description) == (0, f"{contract.description} {contract.grain}")
+        else:  # an external table over no file at all could not be read
+            assert list(client.query_and_wait(f"select * from `{run.table(contract.view)}`")) == []
+    # Again, it finds all as it should be.
+    assert prepare_run(run.run_id, CREATED, "", "", everything(), settings(run)) == card
+
+
+def test_what_arrived_is_read_since_the_flows_last_finished_date(client: bigquery.Client, new_run: NewRun) -> None:
+    run = new_run()
+    ensure_plain(client, "ops.runs", RunRow.columns(), run)
+    earlier = [
+        finished(run, date(2026, 11, 15), "sales", "succeeded"),
+        finished(run, date(2026, 11, 18), "sales", "failed"),
+        finished(run, date(2026, 11, 25), "sales", "succeeded"),
+        finished(run, date(2026, 11, 19), None, "succeeded"),
+        finished(run, date(2026, 11, 25), "transit", "succeeded"),
+    ]
+    Jobs(run, "test").append("earlier", earlier, run.table("ops.runs"), fields(RunRow.columns()))
+    card = prepare_run(run.run_id, CREATED, "", "2026-11-20", everything(), settings(run, lookback_days=2))
+    assert card.since == {"sales": date(2026, 11, 14), "transit": EPOCH}
+
+
+def test_a_missing_bucket_is_named(new_run: NewRun) -> None:
+    run = new_run()
+    with pytest.raises(
+        LakeError, match=r"no bucket gs://nowhere\. Make it: gcloud storage buckets create gs://nowhere"
+    ):
+        prepare_run(run.run_id, CREATED, "", "", everything(), settings(run, bucket="nowhere"))
+
+
+@pytest.mark.parametrize(
+    ("run_date", "more", "said"),
+    [
+        ("20.11.2026", {}, "run_date: expected a date as YYYY-MM-DD"),
+        ("", {"full_refresh": "stg_sails"}, "full_refresh: no table stg_sails, expected some of all, dim_customer"),
+        ("", {"lookback_days": -1}, "lookback_days: expected no negative number"),
+    ],
+)
+def test_wrong_parameters_are_refused(new_run: NewRun, run_date: str, more: dict[str, object], said: str) -> None:
+    run = new_run()
+    with pytest.raises(ParameterError, match=said):
+        prepare_run(run.run_id, CREATED, "", run_date, everything(), settings(run, **more))
+
+
+def land(run: Run, contract: SourceContract, attempt: str, sale_id: str) -> None:
+    schema = arrow.schema(contract.file_columns)
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([{"sale_id": sale_id}], schema=schema), out)
+    path = f"{contract.folder}/run_date={run.run_date}/attempt={attempt}/part-00000.parquet"
+    Lake(run.project, run.bucket).write_bytes(path, out.getvalue())
+
+
+def commit(run: Run, contract: SourceContract, attempt: str, minute: int) -> None:
+    row = Commit(
+        source=contract.source,
+        run_date=run.run_date,
+        attempt=attempt,
+        files=1,
+        rows=1,
+        read_time=datetime.now(UTC),
+        run_id=run.run_id,
+        committed_at=datetime(2026, 11, 21, 2, minute, tzinfo=UTC),
+    )
+    schema = fields(Commit.columns())
+    Jobs(run, "test").append(attempt, [row.model_dump(mode="json")], run.table("ops.commits"), schema)
+
+
+def test_only_the_newest_commit_of_a_date_is_read(client: bigquery.Client, new_run: NewRun) -> None:
+    run = new_run()
+    found = contracts()["sales/ext_sales"]
+    assert isinstance(found, SourceContract)
+    # A folder of the lake of its own, since tests share the bucket.
+    contract = found.model_copy(update={"source": f"bronze.ext_{run.dataset_prefix.strip('_')}"})
+    ensure_plain(client, "ops.commits", Commit.columns(), run)
+    ensure_source(client, Lake(run.project, BUCKET), contract, run)
+
+    def visible() -> list[str]:
+        return [row["sale_id"] for row in client.query_and_wait(f"select sale_id from `{run.table(contract.view)}`")]
+
+    land(run, contract, "killed", "never committed")
+    assert visible() == []
+    land(run, contract, "first", "old")
+    commit(run, contract, "first", 1)
+    assert visible() == ["old"]
+    land(run, contract, "second", "new")
+    assert visible() == ["old"]
+    commit(run, contract, "second", 2)
+    assert visible() == ["new"]
+
+    wider = contract.model_copy(update={"columns": contract.columns[:-1]})
+    ensure_source(client, Lake(run.project, BUCKET), wider, run)
+    assert contract.columns[-1].name not in [f.name for f in client.get_table(run.table(contract.view)).schema]
+    assert visible() == ["new"]

@@ -1,0 +1,197 @@
+"""`goldline run`, as a user types it: the compiled spec, whole, from Firestore documents to gold facts."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import firestore
+from google.cloud.storage import Client as StorageClient
+
+from components.generate_sales.world import Customer, World
+from goldline.local import stack
+from goldline.local.servers import PROJECT
+
+DAY, DAYS, PER_DAY, SEED = date(2026, 11, 20), 6, 60, 7
+SIZE = [f"--simulated-days={DAYS}", f"--simulated-sales-per-day={PER_DAY}", f"--seed={SEED}"]
+TABLES = ["silver.stg_sales", "silver.rejected_sales", "gold.dim_customer", "gold.fct_sales"]
+SECONDS = 120
+
+
+@dataclass
+class Place:
+    """A stack of this module's own, and the command line that runs on it."""
+
+    home: Path
+    addresses: stack.Addresses
+
+    def goldline(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "goldline.cli", *arguments],
+            env={**os.environ, "GOLDLINE_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+    def summary(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.home / "runs" / "latest" / "summary.json").read_text())
+        return content
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        done = self.goldline("query", "--json", sql)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def content(self) -> dict[str, list[dict[str, Any]]]:
+        """All rows of all tables; the time of loading aside."""
+        return {table: sorted(map(_without_load, self.query(f"select * from {table}")), key=str) for table in TABLES}
+
+
+def _without_load(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not name.startswith("_")}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    home = tmp_path_factory.mktemp("goldline")
+    yield Place(home, stack.up(home))
+    assert stack.down(home)
+
+
+@pytest.fixture(scope="module")
+def first(place: Place) -> subprocess.CompletedProcess[str]:
+    """The one real run of the compiled spec that the other tests look at."""
+    return place.goldline("run", "--run-date", DAY.isoformat(), "--flows", "sales", *SIZE)
+
+
+def test_a_run_succeeds_and_says_what_it_did(place: Place, first: subprocess.CompletedProcess[str]) -> None:
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert f"succeeded: {DAY}" in first.stdout
+    summary = place.summary()
+    assert (summary["status"], summary["run_date"], summary["error"]) == ("succeeded", DAY.isoformat(), None)
+    assert {(t["name"], t["flow"]) for t in summary["tasks"] if t["status"] == "succeeded"} == {
+        ("prepare_run", ""),
+        ("generate_sales", "sales"),
+        ("export_firestore", "sales"),
+        ("stg_sales", "sales"),
+        ("dim_customer", "sales"),
+        ("fct_sales", "sales"),
+        ("finish_run", ""),
+    }
+    runs = place.query("select flow, status, error from ops.runs order by flow")
+    assert runs == [{"flow": f, "status": "succeeded", "error": None} for f in (None, "sales")]
+
+
+def test_every_row_is_accounted_for(place: Place, first: subprocess.CompletedProcess[str]) -> None:
+    tables = {t["name"]: t for t in place.summary()["tables"]}
+    for t in tables.values():
+        assert t["selected"] == t["published"] + t["rejected"] + t["superseded"]
+        assert t["rows"] == place.query(f"select count(*) as n from {t['name']}")[0]["n"]
+    [planted] = [t["counts"] for t in place.summary()["tasks"] if t["name"] == "generate_sales"]
+    sales = tables["silver.stg_sales"]
+    assert sales["selected"] == planted["documents"]
+    assert sales["rejected"] == planted["unreadable"] > 0
+    assert tables["gold.fct_sales"]["rows"] == sales["rows"] > 0
+    recorded = place.query("select table_name, selected from ops.tables")
+    assert {r["table_name"]: r["selected"] for r in recorded} == {n: t["selected"] for n, t in tables.items()}
+
+
+def test_the_warehouse_holds_what_the_shop_sold(place: Place, first: subprocess.CompletedProcess[str]) -> None:
+    """Every sale that is not spoilt, in the state that it has when the day ends, its money to the cent."""
+    world, expected = World(SEED, PER_DAY), {}
+    for ago in range(DAYS):
+        for sale in world.sales(DAY - timedelta(days=ago)):
+            if sale.defect != "unreadable" and (documents := [d for _, d in sale.documents(DAY)]):
+                latest = max(documents, key=lambda d: d["updated_at"])
+                expected[sale.sale_id] = (latest["status"], round(float(latest["total_amount"]), 2), sale.made)
+    sold = place.query("select sale_id, status, total_amount, sale_timestamp from gold.fct_sales")
+    assert {s["sale_id"]: (s["status"], float(s["total_amount"]), s["sale_timestamp"]) for s in sold} == {
+        name: (status, amount, made.isoformat()) for name, (status, amount, made) in expected.items()
+    }
+
+
+def test_nothing_personal_leaves_the_source(place: Place, first: subprocess.CompletedProcess[str]) -> None:
+    personal = {value for c in World(SEED, PER_DAY).customers for value in (c.name, c.street, c.phone, c.email, c.card)}
+    texts = list(_texts(place))
+    assert len(texts) > 20
+    assert not [(where, value) for where, text in texts for value in personal if value in text]
+    # The same scan finds all of it where it is.
+    source = str([d.to_dict() for d in firestore.Client(project=PROJECT).collection("sales").stream()])
+    assert all(value in source for c in _buyers(source) for value in (c.name, c.street, c.phone))
+
+
+def _buyers(source: str) -> list[Customer]:
+    found = [c for c in World(SEED, PER_DAY).customers if f"'{c.customer_id}'" in source]
+    assert found
+    return found
+
+
+def _texts(place: Place) -> Iterator[tuple[str, str]]:
+    """All that a run leaves behind: tables, lake, artifacts, logs, spec; not the source database."""
+    for table in [*TABLES, "bronze.ext_sales", "ops.runs", "ops.tables", "ops.checks", "ops.commits"]:
+        yield table, json.dumps(place.query(f"select * from {table}"), ensure_ascii=False)
+    lake = StorageClient(
+        project=PROJECT,
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": place.addresses.environment["STORAGE_EMULATOR_HOST"]},
+    )
+    for blob in lake.list_blobs(stack.BUCKET):
+        content = blob.download_as_bytes()
+        if blob.name.endswith(".parquet"):
+            yield blob.name, str(pq.read_table(io.BytesIO(content)).to_pylist())
+        else:
+            yield blob.name, content.decode()
+    for folder in (place.home / "runs", place.home / "logs"):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                yield str(path), path.read_text(errors="replace")
+
+
+def test_the_same_date_again_gives_the_same_rows(place: Place, first: subprocess.CompletedProcess[str]) -> None:
+    before = place.content()
+    assert all(before.values())
+    assert place.goldline("run", "--run-date", DAY.isoformat(), *SIZE).returncode == 0
+    assert place.content() == before
+
+
+def test_a_failing_task_is_shown_and_the_run_recorded(place: Place, first: subprocess.CompletedProcess[str]) -> None:
+    before = place.content()
+    client = firestore.Client(project=PROJECT)
+    client.document("orders/real").set({"customer": "somebody"})
+    failed = place.goldline("run", "--run-date", DAY.isoformat(), "--collection", "orders", *SIZE)
+    assert failed.returncode == 1
+    assert "generate_sales failed. Its last words" in failed.stdout
+    assert "NotSimulatedError: the collection orders holds documents that no simulation made" in failed.stdout
+    assert 'collection = "orders"' in failed.stdout
+    summary = place.summary()
+    assert summary["status"] == "failed"
+    assert [t["name"] for t in summary["tasks"]] == ["prepare_run", "generate_sales", "finish_run"]
+    assert "generate_sales: NotSimulatedError" in summary["error"]
+    [row] = place.query(f"select status, error from ops.runs where flow is null and run_id = '{summary['run_id']}'")
+    assert (row["status"], "NotSimulatedError" in row["error"]) == ("failed", True)
+    assert place.content() == before
+
+    # The command that it names runs the task again, with the inputs that it had.
+    client.document("orders/real").delete()
+    [command] = [line for line in failed.stdout.splitlines() if "Run it again: goldline " in line]
+    again = place.goldline(*command.split("goldline ")[1].split())
+    assert again.returncode == 0, again.stdout
+    assert "generate_sales succeeded" in again.stdout
+    assert len(list(client.collection("orders").stream())) > 0
+
+
+@pytest.fixture(autouse=True)
+def _environment(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in place.addresses.environment.items():
+        monkeypatch.setenv(name, value)
