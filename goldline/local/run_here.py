@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from goldline import spec
 from goldline.local import processes, servers, stack
 from goldline.local.servers import PROJECT
+from goldline.local.spec_run import GO
 
 KFP_SAYS = ("Looking for component", "Loading KFP component", "Got executor_input", "Wrote executor output")
 LAST_LINES = 15  # of a failed task's log
@@ -114,8 +115,12 @@ class Progress:
 def _run(folder: Path, use: stack.Use, progress: Progress) -> Outcome:
     outcome = Outcome()
     with _runner(folder, use.environment) as process:
-        for line in _lines(process, lambda: _look_after(use, process, outcome)):
-            _note(json.loads(line), outcome, progress)
+        for line in _lines(process, lambda: _abort_if_dead(use, process, outcome)):
+            event = json.loads(line)
+            _note(event, outcome, progress)
+            if event.get("status") == "failed":
+                _revive_dead(use, outcome)
+                _order(process, GO)
         code = process.wait()
     outcome.run_id = next((p.name for p in sorted((folder / "artifacts").glob("*"))), folder.name)
     if code and not outcome.failed and not outcome.verdict:
@@ -136,16 +141,29 @@ def _lines(process: subprocess.Popen[bytes], meanwhile: Callable[[], None]) -> I
         yield from lines
 
 
-def _look_after(use: stack.Use, process: subprocess.Popen[bytes], outcome: Outcome) -> None:
-    """A server that died is named, what ran on it fails, and it is started again so that the run can be recorded."""
-    if not (dead := use.dead()):
-        return
-    logs = ", ".join(os.path.relpath(use.home / "logs" / f"{name}.log") for name in dead)
-    outcome.error = f"the local stack's server died in mid-run: {', '.join(dead)} (its log: {logs})"
-    use.revive()
+def _abort_if_dead(use: stack.Use, process: subprocess.Popen[bytes], outcome: Outcome) -> None:
+    """What runs while a server is dead would try to reach it for minutes: it ends now, with the server's name."""
+    if _dead(use, outcome):
+        _order(process, str(outcome.error).encode())
+
+
+def _revive_dead(use: stack.Use, outcome: Outcome) -> None:
+    """Start a server that died again, so that finish_run can record the run."""
+    if _dead(use, outcome):
+        use.revive()
+
+
+def _dead(use: stack.Use, outcome: Outcome) -> list[str]:
+    if dead := use.dead():
+        logs = ", ".join(os.path.relpath(use.home / "logs" / f"{name}.log") for name in dead)
+        outcome.error = f"the local stack's server died in mid-run: {', '.join(dead)} (its log: {logs})"
+    return dead
+
+
+def _order(process: subprocess.Popen[bytes], order: bytes) -> None:
     assert process.stdin  # noqa: S101, it is a pipe
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(f"{outcome.error}\n".encode())
+    with contextlib.suppress(BrokenPipeError):  # the runner is gone: its exit code says the rest
+        process.stdin.write(order + b"\n")
         process.stdin.flush()
 
 
@@ -170,7 +188,7 @@ def _runner(folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess
 
 
 def _note(event: dict[str, Any], outcome: Outcome, progress: Progress) -> None:
-    match event.pop("event"):
+    match event["event"]:
         case "started":
             progress.started(event["task"])
         case "ended":

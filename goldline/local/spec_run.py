@@ -24,6 +24,7 @@ from typing import Any
 # kfp.local does not know these two and hands them on as they are.
 CREATED = "{{$.pipeline_job_create_time_utc}}"
 SCHEDULED = "{{$.pipeline_job_schedule_time_utc}}"
+GO = b"go"
 NOT_SCHEDULED = "1970-01-01T00:00:00Z"
 
 
@@ -49,6 +50,7 @@ class Tasks:
         self._count = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._reason = b""
+        self._may_go_on = threading.Event()
 
     def execute(self, plain: Callable[..., Any], **arguments: Any) -> Any:  # noqa: ANN401
         """Execute one task. It is not tried again: what fails on one machine would fail so again."""
@@ -62,13 +64,17 @@ class Tasks:
         self.teller.tell("started", task=self._name)
         start = time.monotonic()
         outputs, status = plain(**{**arguments, "task_spec": spec})
+        succeeded = status == Status.SUCCESS
+        self._may_go_on.clear()
         self.teller.tell(
             "ended",
             task=self._name,
-            status="succeeded" if status == Status.SUCCESS else "failed",
+            status="succeeded" if succeeded else "failed",
             seconds=round(time.monotonic() - start, 1),
             folder=str(self._folder),
         )
+        if not succeeded:
+            self._may_go_on.wait()  # our parent looks whether a server is the reason, and mends it first
         return outputs, status
 
     def run_command(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
@@ -84,6 +90,10 @@ class Tasks:
             log.write(self._reason)
             self._reason = b""
         return code
+
+    def go_on(self) -> None:
+        """After a failure: the next task may start."""
+        self._may_go_on.set()
 
     def abort(self, reason: bytes) -> None:
         """End the task that runs now; the reason becomes its last words."""
@@ -153,11 +163,15 @@ def _plain(text: str) -> str:
 
 
 def _obey_parent(tasks: Tasks) -> None:
-    """A line on standard input ends the task that runs; its end means that our parent is gone, and ends us all."""
+    """Standard input says `go`, or why the task that runs must end; its end means that our parent is gone."""
 
     def watch() -> None:
-        while line := os.read(0, 4096):  # not sys.stdin: its lock would be held when this process ends
-            tasks.abort(line)
+        with os.fdopen(os.dup(0), "rb") as orders:  # not sys.stdin: its lock would be held when this process ends
+            for order in orders:
+                if order.strip() == GO:
+                    tasks.go_on()
+                else:
+                    tasks.abort(order)
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()

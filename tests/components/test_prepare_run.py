@@ -13,7 +13,7 @@ from components.prepare_run.prepare import Settings, prepare_run
 from components.prepare_run.sources import ensure_source
 from goldline import arrow
 from goldline.contract import SourceContract, TableContract
-from goldline.jobs import Jobs
+from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake, LakeError
 from goldline.local.stack import BUCKET
 from goldline.ops import Commit, RunRow
@@ -142,3 +142,18 @@ def test_only_the_newest_commit_of_a_date_is_read(client: bigquery.Client, new_r
     ensure_source(client, Lake(run.project, BUCKET), wider, run)
     assert contract.columns[-1].name not in [f.name for f in client.get_table(run.table(contract.view)).schema]
     assert visible() == ["new"]
+
+
+def test_a_corrupt_file_is_named_by_whoever_reads_it(client: bigquery.Client, new_run: NewRun) -> None:
+    run = new_run()
+    found = contracts()["sales/ext_sales"]
+    assert isinstance(found, SourceContract)
+    contract = found.model_copy(update={"source": f"bronze.ext_{run.dataset_prefix.strip('_')}"})
+    ensure_plain(client, "ops.commits", Commit.columns(), run)
+    lake = Lake(run.project, BUCKET)
+    ensure_source(client, lake, contract, run)
+    path = f"{contract.folder}/run_date={run.run_date}/attempt=bad/part-00000.parquet"
+    lake.write_bytes(path, b"PAR1 this is no Parquet file")
+    commit(run, contract, "bad", 1)
+    with pytest.raises(JobError, match=r"attempt=bad/part-00000\.parquet"):
+        Jobs(run, "silver_stg_x").query("raw", f"select * from `{run.table(contract.view)}`")

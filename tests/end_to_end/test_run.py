@@ -1,11 +1,14 @@
 """`goldline run`, as a user types it: the compiled spec, whole, from Firestore documents to gold facts."""
 
+import contextlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,6 +22,7 @@ from google.cloud.storage import Client as StorageClient
 
 from components.generate_sales.world import Customer, World
 from goldline.local import stack
+from goldline.local.processes import command_line
 from goldline.local.servers import PROJECT
 
 DAY, DAYS, PER_DAY, SEED = date(2026, 11, 20), 6, 60, 7
@@ -44,6 +48,39 @@ class Place:
             check=False,
         )
 
+    @contextlib.contextmanager
+    def running(self) -> Iterator[subprocess.Popen[str]]:
+        """A run under way, ended with the block."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "goldline.cli", "run", "--run-date", DAY.isoformat(), *SIZE],
+            env={**os.environ, "GOLDLINE_HOME": str(self.home)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def wait_for_task(self, process: subprocess.Popen[str], task: str) -> Path:
+        """The folder of the run, once the task has started in it."""
+        found: list[Path] = []
+
+        def has_started() -> bool:
+            assert process.poll() is None, process.communicate()
+            found[:] = (self.home / "runs").glob(f"*-{process.pid}/tasks/*-{task}/log.txt")
+            return bool(found)
+
+        wait_until(has_started)
+        return found[0].parents[2]
+
+    def pids(self) -> dict[str, int]:
+        found = stack.running(self.home)
+        assert found
+        return found.pids
+
     def summary(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.home / "runs" / "latest" / "summary.json").read_text())
         return content
@@ -56,6 +93,13 @@ class Place:
     def content(self) -> dict[str, list[dict[str, Any]]]:
         """All rows of all tables; the time of loading aside."""
         return {table: sorted(map(_without_load, self.query(f"select * from {table}")), key=str) for table in TABLES}
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not true():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.05)
 
 
 def _without_load(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,3 +239,34 @@ def test_a_failing_task_is_shown_and_the_run_recorded(place: Place, first: subpr
 def _environment(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in place.addresses.environment.items():
         monkeypatch.setenv(name, value)
+
+
+def test_a_server_that_dies_in_mid_run_is_named_and_the_run_recorded(
+    place: Place, first: subprocess.CompletedProcess[str]
+) -> None:
+    before = place.content()
+    with place.running() as process:
+        place.wait_for_task(process, "stg_sales")
+        os.kill(place.pids()["bigquery"], signal.SIGKILL)
+        out, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1
+    assert "the local stack's server died in mid-run: bigquery (its log: " in out
+    summary = place.summary()
+    assert (summary["status"], "died in mid-run: bigquery" in summary["error"]) == ("failed", True)
+    assert summary["tasks"][-1]["name"] == "finish_run"
+    runs = place.query(f"select status from ops.runs where flow is null and run_id = '{summary['run_id']}'")
+    assert runs == [{"status": "failed"}]
+    assert place.content() == before
+
+
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_no_task_outlives_a_run_that_is_ended(
+    place: Place, first: subprocess.CompletedProcess[str], ending: signal.Signals
+) -> None:
+    with place.running() as process:
+        folder = place.wait_for_task(process, "export_firestore" if ending == signal.SIGKILL else "prepare_run")
+        process.send_signal(ending)
+        process.communicate(timeout=SECONDS)
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[ending]
+    wait_until(lambda: not any(str(folder) in command_line(int(p.name)) for p in Path("/proc").glob("[0-9]*")))
+    assert stack.running(place.home)  # the stack was not this run's own

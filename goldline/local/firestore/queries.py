@@ -84,18 +84,18 @@ class Plan:
 
     def rows(self, connection: sqlite3.Connection, at: int, columns: str = "document") -> sqlite3.Cursor:
         """The results as of a moment, in order."""
-        if self.selection:
-            connection.create_function("sort_key", 2, self.selection.key, deterministic=True)
-        return connection.execute(self._sql(columns), {**self._parameters(), "at": at})
+        return self._run(connection, self._sql(columns), at)
 
     def count(self, connection: sqlite3.Connection, at: int) -> int:
         """How many results there are as of a moment."""
+        [[count]] = self._run(connection, f"select count(*) from ({self._sql('1')})", at)
+        return int(count)
+
+    def _run(self, connection: sqlite3.Connection, sql: str, at: int) -> sqlite3.Cursor:
         if self.selection:
             connection.create_function("sort_key", 2, self.selection.key, deterministic=True)
-        # Their order matters to a count only where a limit cuts them off, and then not either.
-        sql = f"select count(*) from ({self._sql('1')})"
-        [[count]] = connection.execute(sql, {**self._parameters(), "at": at})
-        return int(count)
+        parameters = {"depth": self.depth, "limit": self.limit, "offset": self.offset, "at": at}
+        return connection.execute(sql, {**self.scope._asdict(), **parameters})
 
     def _sql(self, columns: str) -> str:
         conditions = ["path >= :low", "path < :high", LIVES]
@@ -107,9 +107,6 @@ class Plan:
             conditions.append("sort_key(path, document) is not null")
         where = " and ".join(conditions)
         return f"select {columns} from versions where {where} order by {self.order_by} limit :limit offset :offset"
-
-    def _parameters(self) -> dict[str, object]:
-        return {**self.scope._asdict(), "depth": self.depth, "limit": self.limit, "offset": self.offset}
 
 
 def plan(parent: str, query: Proto, needed: Sequence[Path] = ()) -> Plan:

@@ -21,7 +21,7 @@ from goldline.local.firestore.transactions import Transaction, Transactions
 
 NAME = "google.firestore.v1.Firestore"
 REFUSED = ("CreateDocument", "DeleteDocument", "ExecutePipeline", "GetDocument", "Listen", "UpdateDocument", "Write")
-PARTITION_MIN = 128  # documents: below it Firestore does not split
+PARTITION_MIN = 128  # documents: where users of Firestore saw it stop to split; the reference gives no figure
 PAGE_MAX = 300  # documents that Firestore lists at once
 
 # The first path under a parent, over all ids of collections: each id is one seek.
