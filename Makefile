@@ -19,7 +19,7 @@ run: .venv/installed ## Run the compiled pipeline here; ARGS="--run-date 2026-11
 
 .PHONY: test
 test: .venv/installed ## Run all tests, one whole run of the pipeline among them
-	@.venv/bin/pytest $(ARGS)
+	@.venv/bin/pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: compile
 compile: .venv/installed ## Compile pipeline.py to pipeline.json and check it

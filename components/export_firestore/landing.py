@@ -149,7 +149,9 @@ class Landing:
         single = column.model_copy(update={"mode": "NULLABLE"})
         pairs = [self._value(single, item, path) if item is not None else (None, None) for item in value]
         left = [rest for _, rest in pairs]
-        return [item for item, _ in pairs], left if any(rest is not None for rest in left) else None
+        # BigQuery's arrays hold no NULL: what did not fit stands, at its place, in the rest alone.
+        landed = [item for item, _ in pairs if item is not None]
+        return landed, left if any(rest is not None for rest in left) else None
 
     def _pseudonymised(self, column: SourceColumn, value: Any, path: str) -> str | None:  # noqa: ANN401
         if not isinstance(value, str | int | float | datetime.datetime):

@@ -92,8 +92,10 @@ def end_left_over(pid: int, marked: str) -> None:
 def command_line(pid: int) -> str:
     """The command line of a process, empty if there is none."""
     if sys.platform == "linux":  # a small Debian has no ps
-        file = Path(f"/proc/{pid}/cmdline")
-        return file.read_bytes().replace(b"\0", b" ").decode(errors="replace") if file.exists() else ""
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
     shown = subprocess.run(
         ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
@@ -111,6 +113,7 @@ def _name(process: subprocess.Popen[bytes]) -> str:
 
 
 def _become(parent: int, command: list[str]) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # whoever waits for signals has them blocked, and we inherit that
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before we asked

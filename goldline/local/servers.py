@@ -22,14 +22,20 @@ REQUEST_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How to start a server on given ports."""
+    """How to start a server on given ports.
+
+    Attributes:
+        ready_path: what answers over HTTP once the server is ready; without one, its port opens then.
+        is_saved_on_stop: whether its data is in memory until it is told to write it out.
+    """
 
     name: str
     command: list[str]
     port: int
-    ready_path: str
+    ready_path: str | None
     seconds: float
     environment: Mapping[str, str]
+    is_saved_on_stop: bool = False
 
 
 @dataclass
@@ -49,6 +55,8 @@ class Server:
         processes.wait_until(self._answers, self.process, self.log, self.plan.seconds)
 
     def _answers(self) -> bool:
+        if self.plan.ready_path is None:
+            return processes.is_listening(self.plan.port)
         connection = http.client.HTTPConnection(HOST, self.plan.port, timeout=5)
         try:
             connection.request("GET", self.plan.ready_path)
@@ -116,25 +124,21 @@ def warehouse(home: Path, storage_port: int) -> tuple[Plan, int]:
 
 
 def firestore(home: Path) -> Plan:
-    """Google's Firestore emulator, found in the Cloud SDK; it starts with what was saved when it was last stopped.
+    """Google's Firestore emulator where Java and the Cloud SDK have it, else our own server over SQLite.
 
-    Raises:
-        StartError: there is no Java, or no Cloud SDK with the emulator.
+    GOLDLINE_FIRESTORE=embedded chooses ours where both could be had.
     """
-    java = shutil.which("java")
-    jar = _emulator_jar()
-    if not java or not jar:
-        missing = "Java" if not java else "the Cloud SDK's Firestore emulator"
-        raise processes.StartError(
-            f"no {missing}. On Debian: apt-get install default-jre-headless google-cloud-cli "
-            f"google-cloud-cli-firestore-emulator (the latter two from Google's package source)"
-        )
+    java, jar = shutil.which("java"), _emulator_jar()
     port = processes.free_port()
+    if not java or not jar or os.environ.get("GOLDLINE_FIRESTORE") == "embedded":
+        file = home / "firestore" / "documents.sqlite"
+        command = [sys.executable, "-m", "goldline.local.firestore", "--host", HOST, "--port", str(port)]
+        return Plan("firestore", [*command, "--data", str(file)], port, None, 30, {})
     command = [java, "-Xmx3g", "-cp", str(jar), "com.google.cloud.datastore.emulator.firestore.CloudFirestore", "start"]
     command += [f"--host={HOST}", f"--port={port}", "--websocket_port=0", f"--project_id={PROJECT}"]
     if (saved := _saved(home)).exists():
         command.append(f"--seed_from_export={saved}")
-    return Plan("firestore", command, port, "/", 60, {})
+    return Plan("firestore", command, port, "/", 60, {}, is_saved_on_stop=True)
 
 
 def save_firestore(home: Path, port: int) -> None:

@@ -97,8 +97,9 @@ class Stack:
     def stop(self) -> None:
         """Save the source database, end the servers, free the folder."""
         try:
-            if processes.is_listening(self.addresses.firestore):
-                servers.save_firestore(self.home, self.addresses.firestore)
+            for server in self._servers:
+                if server.plan.is_saved_on_stop and processes.is_listening(server.plan.port):
+                    servers.save_firestore(self.home, server.plan.port)
         finally:
             self._stop_servers()
             _state(self.home).unlink(missing_ok=True)
@@ -278,18 +279,15 @@ def down(home: Path) -> bool:
 
 def keep(home: Path) -> int:
     """Own a stack until told to stop; a server that dies meanwhile is started again."""
+    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # they wait until we look
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # by default it is ignored, and then never waited for
     if (stack := Stack.start(home)) is None:
         return 0  # a rival was faster
-    # Blocked only while we wait: servers that start would inherit it and be deaf to SIGTERM.
-    signals = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # by default it is ignored, and then never waited for
     while signal.sigwait(signals) == signal.SIGCHLD:
         if dead := stack.dead():
             sys.stderr.write(f"{', '.join(dead)} died and is started again\n")
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
             stack.revive()
-            signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     with _alone(home):
         stack.stop()
     return 0

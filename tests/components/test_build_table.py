@@ -151,7 +151,7 @@ def test_a_merge_gives_the_same_rows_whatever_the_order_of_dates(shop: Shop) -> 
     for rows in arrivals.values():
         shop.give(*rows)
     outcomes = []
-    for order in list(permutations(arrivals))[::2]:
+    for order in list(permutations(arrivals))[::3]:
         for day in (*order, order[0]):
             shop.build(contract(MERGE), MERGE_SELECT, shop.new_run(day))
         outcomes.append(shop.rows("silver.stg_things", "id, amount, version"))

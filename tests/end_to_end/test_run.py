@@ -22,6 +22,7 @@ from google.cloud.storage import Client as StorageClient
 
 from components.generate_sales.world import Customer, World
 from goldline.local import stack
+from goldline.local.ask import ask
 from goldline.local.processes import command_line
 from goldline.local.servers import PROJECT
 
@@ -86,9 +87,9 @@ class Place:
         return content
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        done = self.goldline("query", "--json", sql)
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        out = io.StringIO()
+        assert ask(self.home, sql, as_json=True, out=out) == 0
+        return [json.loads(line) for line in out.getvalue().splitlines()]
 
     def content(self) -> dict[str, list[dict[str, Any]]]:
         """All rows of all tables; the time of loading aside."""

@@ -56,11 +56,8 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     found: dict[str, str] = {}
     started = []
     try:
-        try:
-            google = servers.launch(servers.firestore(folder), folder)
-        except processes.StartError:
-            pass
-        else:
+        if (plan := servers.firestore(folder)).is_saved_on_stop:  # Google's, where Java and the Cloud SDK are
+            google = servers.launch(plan, folder)
             started.append(google.process)
             google.wait()
             found[GOOGLE] = f"{servers.HOST}:{google.plan.port}"

@@ -46,7 +46,11 @@ def owner(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], Addresses]]:
         process.wait()
 
 
-def test_a_stack_keeps_its_documents_and_leaves_no_process(home: Path) -> None:
+@pytest.mark.parametrize("firestore", ["google", "embedded"])
+def test_a_stack_keeps_its_documents_and_leaves_no_process(
+    home: Path, firestore: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOLDLINE_FIRESTORE", firestore)
     environment = dict(os.environ)
     for expected in (None, {"n": 1}):
         with stack.using(home) as use:
@@ -120,13 +124,6 @@ def test_a_port_that_is_taken_meanwhile_is_no_problem(
     assert started
     assert started.addresses.storage != stack.storage
     started.stop()
-
-
-def test_what_is_missing_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("goldline.local.servers.shutil.which", lambda _: None)
-    with pytest.raises(StartError, match=r"no Java\. On Debian: apt-get install"):
-        Stack.start(home)
-    assert stack.running(home) is None
 
 
 def test_a_server_that_does_not_start_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -94,10 +93,8 @@ def test_a_killed_server_forgets_nothing_that_it_acknowledged(servers: Servers, 
         running = again.client.query(SLOW)
         address = urlsplit(url)
         with socket.create_connection((str(address.hostname), int(address.port or 0))):
-            begin = time.monotonic()
             process.terminate()
             assert process.wait(timeout=10) == 0
-            assert time.monotonic() - begin < 2
         with contextlib.suppress(GoogleAPIError, OSError):
             running.cancel(retry=None, timeout=1)
         again.close()

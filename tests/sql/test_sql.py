@@ -1,5 +1,6 @@
 import datetime
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from goldline.catalog import catalog
 from goldline.contract import Case, Column, Contract, TableContract, load_all, parse
 from goldline.local.googlesql import Analyser, Executor, Field, NotOfTypeError, SqlError, SqlType, engine, normal
 from goldline.local.googlesql.dialect import FUNCTIONS_BIGQUERY_LACKS
+from goldline.local.servers import PROJECT
 from goldline.local.sqltest import CaseError, Outcome, Problem, ReferenceEngine, check_sql, differences, run_cases
+from goldline.local.sqltest.warehouse import WarehouseEngine
+from goldline.local.stack import BUCKET, Addresses
 
 SQL = Path(__file__).parents[2] / "sql"
 CONTRACTS = load_all(SQL)
@@ -28,6 +32,13 @@ def analyser() -> Analyser:
 @pytest.fixture(scope="session")
 def reference() -> ReferenceEngine:
     return ReferenceEngine()
+
+
+@pytest.fixture(scope="session")
+def real(stack: Addresses) -> Iterator[WarehouseEngine]:
+    engine = WarehouseEngine(PROJECT, BUCKET)
+    yield engine
+    engine.close()
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +61,11 @@ def one_case(path: str, case: str) -> dict[str, Contract]:
 
 
 @pytest.mark.parametrize(("path", "case"), CASES)
-def test_the_contracts_cases_pass(path: str, case: str, reference: ReferenceEngine) -> None:
-    [result] = run_cases(one_case(path, case), SQL, [reference], only=path)
-    assert result.passed, result.message
+def test_the_contracts_cases_pass_on_both_engines(
+    path: str, case: str, reference: ReferenceEngine, real: WarehouseEngine
+) -> None:
+    for result in run_cases(one_case(path, case), SQL, [reference, real], only=path):
+        assert result.passed, f"{result.engine}: {result.message}"
 
 
 # Each kind of mistake is found, with its place
