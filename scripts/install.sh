@@ -6,6 +6,7 @@ UV_VERSION=0.13.9
 tools=$PWD/.tools
 uv=$tools/uv/bin/uv
 export UV_PYTHON_INSTALL_DIR="$tools/python"
+export UV_SYSTEM_CERTS=true # as pip does: a company's own certificates are the system's affair
 
 say() { printf 'goldline: %s\n' "$*" >&2; }
 

@@ -3,6 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 scripts/install.sh --uv-only
+export UV_SYSTEM_CERTS=true
 out=.
 [ "${1:-}" = "--check" ] && out=$(mktemp -d) && trap 'rm -rf "$out"' EXIT && cp requirements*.lock "$out"
 
