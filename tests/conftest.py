@@ -82,7 +82,6 @@ def servers(stack: Addresses) -> Servers:
         bigquery=where["BIGQUERY_EMULATOR_HOST"],
         bigquery_storage=where["BIGQUERY_STORAGE_EMULATOR_HOST"],
         storage=where["STORAGE_EMULATOR_HOST"],
-        pids=(stack.pids["storage"], stack.pids["bigquery"]),
     )
 
 

@@ -56,8 +56,9 @@ class Addresses:
         }
 
     def is_alive(self) -> bool:
-        """Whether all servers listen."""
-        return all(map(processes.is_listening, (self.storage, self.bigquery, self.bigquery_read, self.firestore)))
+        """Whether all servers run and listen. Both: one that is started again listens before its id is written down."""
+        ports = (self.storage, self.bigquery, self.bigquery_read, self.firestore)
+        return all(map(processes.is_running, self.pids.values())) and all(map(processes.is_listening, ports))
 
 
 def default_home() -> Path:

@@ -18,6 +18,8 @@ from google.cloud import bigquery_storage_v1 as bigquery_storage
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 from warehouse_client import PROJECT, Servers, Warehouse, warehouse_server
 
+from goldline.local.stack import Addresses
+
 SLOW = """
     select count(*) from unnest(generate_array(1, 1000000)) a, unnest(generate_array(1, 1000000)) b
     where mod(a * b, 7) = 1
@@ -40,9 +42,9 @@ def listening(pid: int) -> set[str]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="needs Linux's /proc")
-def test_only_this_machine_can_reach_the_servers(servers: Servers) -> None:
+def test_only_this_machine_can_reach_the_servers(stack: Addresses) -> None:
     local = {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1, and the same as IPv6 writes it
-    for pid in servers.pids:
+    for pid in stack.pids.values():
         assert listening(pid) <= local
         assert listening(pid)
 

@@ -26,12 +26,11 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Servers:
-    """Where they listen, and which processes they are."""
+    """Where they listen."""
 
     bigquery: str
     bigquery_storage: str
     storage: str
-    pids: tuple[int, int]
 
 
 class Warehouse:

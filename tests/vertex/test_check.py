@@ -12,8 +12,10 @@ import pytest
 from kfp import compiler, dsl
 from kfp.dsl import Artifact, Dataset, Input, Output, PipelineTaskFinalStatus
 
-from goldline.vertex.check import SCENARIOS, Finding, Scenario, check
+from goldline.vertex.budget import Scenario
+from goldline.vertex.check import SCENARIOS, check
 from goldline.vertex.features import FEATURES
+from goldline.vertex.tree import Finding
 
 type Spec = dict[str, Any]
 type Mutation = Callable[[Spec], None]
