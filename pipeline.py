@@ -37,7 +37,8 @@ def sales(enabled: bool, run: str, collection: str, database: str) -> None:
         raw = landed("sales/ext_sales", exported.outputs["files"])
         sold = table("sales/stg_sales", run, raw)
         table("sales/dim_customer", run, sold)
-        table("sales/fct_sales", run, sold)
+        facts = table("sales/fct_sales", run, sold)
+        table("sales/agg_customer_features", run, facts)
 
 
 @dsl.pipeline(name="goldline", description="Raw events to gold tables to judged models, for one date.")

@@ -64,11 +64,26 @@ def ensure(client: bigquery.Client, contract: TableContract, run: Run) -> bigque
 def ensure_plain(
     client: bigquery.Client, name: str, columns: Sequence[Column], run: Run, partition_by: str | None = None
 ) -> None:
-    """Make a table of goldline's own (the ops tables, the rejects) if it is not there."""
-    table = bigquery.Table(run.table(name), schema=fields(columns))
+    """Make a table of goldline's own (the ops tables, the rejects) if it is not there; add its new nullable columns.
+
+    Raises:
+        SchemaChangeError: a new column is REQUIRED: what stands in the table cannot have it.
+    """
+    wanted = bigquery.Table(run.table(name), schema=fields(columns))
     if partition_by:
-        table.time_partitioning = bigquery.TimePartitioning(field=partition_by)
-    client.create_table(table, exists_ok=True, timeout=TIMEOUT)
+        wanted.time_partitioning = bigquery.TimePartitioning(field=partition_by)
+    try:
+        found = client.get_table(wanted.reference, timeout=TIMEOUT)
+    except NotFound:
+        client.create_table(wanted, exists_ok=True, timeout=TIMEOUT)
+        return
+    there = {f.name for f in found.schema}
+    added = [c for c in columns if c.name not in there]
+    if required := [c.name for c in added if c.mode == "REQUIRED"]:
+        raise SchemaChangeError(f"{name}: {required[0]} is new and REQUIRED; a new column must be one that may be NULL")
+    if added:
+        found.schema = [*found.schema, *fields(added)]
+        client.update_table(found, ["schema"], timeout=TIMEOUT)
 
 
 def differences(contract: TableContract, found: bigquery.Table) -> tuple[list[Column], list[str]]:

@@ -33,10 +33,11 @@ def contracts() -> dict[str, Contract]:
 
 @cache
 def flows() -> dict[str, list[str]]:
-    """The tables of each flow: a flow is a folder of sql/."""
+    """The tables that each flow builds: a flow is a folder of sql/. Views are made by prepare_run, not built."""
     found: dict[str, list[str]] = {}
-    for path in sorted(SQL.glob("*/*.sql")):
-        found.setdefault(path.parent.name, []).append(path.stem)
+    for path, contract in contracts().items():
+        if isinstance(contract, TableContract) and contract.write != "view":
+            found.setdefault(path.split("/", maxsplit=1)[0], []).append(contract.name)
     return found
 
 

@@ -203,9 +203,10 @@ def test_views_alone_travel_with_their_selects(monkeypatch: pytest.MonkeyPatch) 
     assert set(views) == {c.table for c in found.values() if isinstance(c, TableContract) and c.write == "view"}
 
 
-def test_every_table_is_of_one_flow() -> None:
+def test_every_table_that_is_built_is_of_one_flow() -> None:
     listed = [f"{flow}/{name}" for flow, names in flows().items() for name in names]
-    assert sorted(listed) == sorted(path for path, c in contracts().items() if isinstance(c, TableContract))
+    tables = {path: c for path, c in contracts().items() if isinstance(c, TableContract)}
+    assert sorted(listed) == sorted(path for path, c in tables.items() if c.write != "view")
 
 
 # Components

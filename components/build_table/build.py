@@ -85,7 +85,7 @@ class Builder:
         """Write, audit, publish."""
         if self.contract.write == "view":
             return self._build_view()
-        if not self.refresh:
+        if not self._replaces_all:
             self.contract = in_order_of(ensure(self.jobs.client, self.contract, self.run), self.contract)
         selected, rejected = self._write_raw()
         audited = self._write_stage_and_audit()
@@ -112,6 +112,11 @@ class Builder:
             since, until = EPOCH, END_OF_TIME
         dates = {"run_date": until, "since": since}
         return [date_parameter(name, value) for name, value in dates.items() if f"@{name}" in self.select]
+
+    @property
+    def _replaces_all(self) -> bool:
+        """Whether the table is made anew, whatever it was: then no change of its contract is in the way."""
+        return self.refresh or self.contract.write == "rebuild"
 
     @property
     def _run_date(self) -> list[bigquery.ScalarQueryParameter]:
@@ -173,7 +178,7 @@ class Builder:
 
     def _publish(self, staged: int, partitions: list[datetime.date]) -> tuple[int, int]:
         """The stage into the table; how many of its rows the table holds, and how many lost to newer versions there."""
-        if self.contract.write == "rebuild" or self.refresh:
+        if self._replaces_all:
             self._drop_if_laid_out_otherwise()
             rows = f"select * from `{self._stage('stage')}`"
             self.jobs.query("publish", self._replace(rows))

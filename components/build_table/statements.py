@@ -4,11 +4,13 @@ Nothing here talks to BigQuery, so each statement can be read, analysed and run 
 """
 
 import datetime
+import hashlib
 from collections.abc import Iterable, Sequence
 
 from goldline.contract import Check, Column, TableContract, quoted
 
 REASON = "_reject_reason"
+SELECT_LABEL = "goldline_select"
 
 
 def create(table: str, columns: Iterable[Column], contract: TableContract | None, select: str, options: str) -> str:
@@ -25,8 +27,14 @@ def create(table: str, columns: Iterable[Column], contract: TableContract | None
 def create_view(contract: TableContract, view: str, select: str) -> str:
     """CREATE OR REPLACE a view whose columns carry the contract's descriptions."""
     columns = ",\n  ".join(f"`{c.name}` options(description={quoted(c.description)})" for c in contract.columns)
-    description = f"options(description={quoted(described(contract))})"
-    return f"create or replace view `{view}` (\n  {columns}\n)\n{description}\nas\n{select}"
+    labels = f'labels=[("{SELECT_LABEL}", "{select_label(contract, select)}")]'
+    options = f"options(description={quoted(described(contract))}, {labels})"
+    return f"create or replace view `{view}` (\n  {columns}\n)\n{options}\nas\n{select}"
+
+
+def select_label(contract: TableContract, select: str) -> str:
+    """Tells whether a view is made of this SELECT and contract: BigQuery may give the text back in another form."""
+    return hashlib.sha256(f"{contract.model_dump_json(exclude={'tests'})}{select}".encode()).hexdigest()[:16]
 
 
 def described(contract: TableContract) -> str:

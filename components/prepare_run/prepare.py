@@ -18,7 +18,7 @@ from components.prepare_run.sources import ensure_source
 from goldline import parameters
 from goldline.clients import TIMEOUT, default_project
 from goldline.contract import Contract, SourceContract, TableContract, parse
-from goldline.jobs import Jobs
+from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake
 from goldline.ops import TABLES, RejectedRow
 from goldline.record import recorded
@@ -118,11 +118,22 @@ def _make_views(jobs: Jobs, run: Run, contracts: list[Contract], selects: dict[s
     views = {c.table: c for c in contracts if isinstance(c, TableContract) and c.write == "view"}
     order = TopologicalSorter({name: reads(selects[name]) & views.keys() for name in views}).static_order()
     for name in order:
+        select = prefixed(selects[name], run.dataset_prefix, reads(selects[name])).strip()
+        if _select_label(jobs.client, run.table(name)) == statements.select_label(views[name], select):
+            continue
         try:
-            jobs.client.get_table(run.table(name), timeout=TIMEOUT)
-        except NotFound:
-            select = prefixed(selects[name], run.dataset_prefix, reads(selects[name]))
             jobs.query(name.replace(".", "_"), statements.create_view(views[name], run.table(name), select))
+        except JobError as error:
+            # It may read a column that a table gets by this very run: the next one makes the view.
+            LOG.warning("%s stays as it was: %s", name, error)
+
+
+def _select_label(client: bigquery.Client, view: str) -> str | None:
+    try:
+        labels: dict[str, str] = client.get_table(view, timeout=TIMEOUT).labels
+        return labels.get(statements.SELECT_LABEL)
+    except NotFound:
+        return None
 
 
 def _finished(jobs: Jobs, run: Run) -> dict[str, date | None]:

@@ -150,8 +150,9 @@ def upstream_of(task: Json) -> set[str]:
 
 
 def is_exit_task(task: Json) -> bool:
-    """Whether a task runs whatever became of the others."""
-    return bool(task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED")
+    """Whether a task is an exit handler's. It is told the final status; `.ignore_upstream_failure()` tasks are not."""
+    ignores_failures = task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED"
+    return ignores_failures and any("taskFinalStatus" in s for s in arguments_of(task, "parameters").values())
 
 
 def predecessors(tasks: Mapping[str, Json]) -> dict[str, set[str]]:

@@ -1,3 +1,4 @@
+-- A customer's version lasts from the first sale that shows it to the first sale that shows another.
 with living as (
     select
         customer_id,
@@ -5,42 +6,50 @@ with living as (
         region,
         shipping_city,
         shipping_country,
-        sale_id,
-        sale_date,
-        sale_timestamp
+        sale_timestamp,
+        to_json_string(
+            struct(
+                contact_email_hashed as contact_email_hashed,
+                region as region,
+                shipping_city as shipping_city,
+                shipping_country as shipping_country
+            )
+        ) as looks
     from silver.stg_sales
     where not is_deleted
+    -- Of sales made in the same moment the last by id speaks.
+    qualify row_number() over (partition by customer_id, sale_timestamp order by sale_id desc) = 1
 ),
 
-latest as (
+compared as (
+    select
+        *,
+        lag(looks) over (partition by customer_id order by sale_timestamp) as looked
+    from living
+),
+
+versions as (
     select
         customer_id,
+        row_number() over (partition by customer_id order by sale_timestamp) as version,
         contact_email_hashed,
         region,
         shipping_city,
-        shipping_country
-    from living
-    qualify row_number() over (partition by customer_id order by sale_timestamp desc, sale_id desc) = 1
-),
-
-life as (
-    select
-        customer_id,
-        min(sale_date) as first_sale_date,
-        max(sale_date) as last_sale_date,
-        count(*) as sales
-    from living
-    group by customer_id
+        shipping_country,
+        sale_timestamp as valid_from,
+        lead(sale_timestamp) over (partition by customer_id order by sale_timestamp) as valid_to
+    from compared
+    where looked is null or looked != looks
 )
 
 select
-    latest.customer_id,
-    latest.contact_email_hashed,
-    latest.region,
-    latest.shipping_city,
-    latest.shipping_country,
-    life.sales,
-    life.first_sale_date,
-    life.last_sale_date
-from latest
-inner join life on latest.customer_id = life.customer_id
+    customer_id,
+    version,
+    contact_email_hashed,
+    region,
+    shipping_city,
+    shipping_country,
+    valid_from,
+    valid_to,
+    valid_to is null as is_current
+from versions

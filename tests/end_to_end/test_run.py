@@ -29,6 +29,7 @@ from goldline.local.servers import PROJECT
 DAY, DAYS, PER_DAY, SEED = date(2026, 11, 20), 6, 60, 7
 SIZE = [f"--simulated-days={DAYS}", f"--simulated-sales-per-day={PER_DAY}", f"--seed={SEED}"]
 TABLES = ["silver.stg_sales", "silver.rejected_sales", "gold.dim_customer", "gold.fct_sales"]
+TABLES += ["gold.agg_customer_features", "gold.mart_sales"]
 SECONDS = 120
 
 
@@ -132,6 +133,7 @@ def test_a_run_succeeds_and_says_what_it_did(place: Place, first: subprocess.Com
         ("stg_sales", "sales"),
         ("dim_customer", "sales"),
         ("fct_sales", "sales"),
+        ("agg_customer_features", "sales"),
         ("finish_run", ""),
     }
     runs = place.query("select flow, status, error from ops.runs order by flow")

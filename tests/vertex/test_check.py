@@ -286,7 +286,10 @@ TOPOLOGY = [
         "an exit task takes nothing from other tasks, but 'dataset_prefix' comes from 'exit-handler-1'",
     ),
     (
-        put(f"{HANDLER}/prepare-run/triggerPolicy/strategy", "ALL_UPSTREAM_TASKS_COMPLETED"),
+        both(
+            put(f"{HANDLER}/prepare-run/triggerPolicy/strategy", "ALL_UPSTREAM_TASKS_COMPLETED"),
+            put(f"{HANDLER}/prepare-run/inputs/parameters/status", {"taskFinalStatus": {"producerTask": "sales"}}),
+        ),
         "an exit task belongs into the outermost pipeline",
     ),
     (drop(f"{FINISH}/triggerPolicy"), "takes the final status, and is no exit task"),

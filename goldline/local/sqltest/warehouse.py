@@ -49,7 +49,10 @@ class WarehouseEngine:
         for name in read:
             source = bigquery.Table(run.table(name), schema=fields(columns[name]))
             self._fill(source, columns[name], case.given.get(name, []))
-        self._fill(table_of(contract, run), contract.columns, case.given.get(contract.table, []))
+        if contract.write == "view":
+            self._client.delete_table(run.table(contract.table), not_found_ok=True, timeout=TIMEOUT)
+        else:
+            self._fill(table_of(contract, run), contract.columns, case.given.get(contract.table, []))
         if contract.rejects:
             rejects = bigquery.Table(run.table(contract.rejected_table), fields(columns[contract.rejected_table]))
             rejects.time_partitioning = bigquery.TimePartitioning(field="run_date")
