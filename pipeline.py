@@ -4,16 +4,19 @@ import json
 
 from kfp import dsl
 
+from components.evaluate_model.component import evaluate_model
 from components.export_firestore.component import export_firestore
 from components.finish_run.component import finish_run
 from components.generate_sales.component import generate_sales
+from components.predict.component import predict
 from components.prepare_run.component import prepare_run
-from goldline.tables import everything, flows, landed, source, table
+from components.train_churn.component import train_churn
+from goldline.tables import Published, everything, flows, landed, select, source, table
 
 
 @dsl.pipeline
 def simulate(
-    enabled: bool, run: str, run_sales: bool, collection: str, database: str, seed: int, days: int, sales_per_day: int
+    enabled: bool, run: str, run_sales: bool, collection: str, database: str, seed: int, days: int, customers: int
 ) -> None:
     """Stands in for the outside world, where there is none."""
     with dsl.If(enabled == True, "simulated"), dsl.If(run_sales == True, "simulated-sales"):
@@ -23,22 +26,57 @@ def simulate(
             database=database,
             seed=seed,
             days=days,
-            sales_per_day=sales_per_day,
+            customers=customers,
         )
 
 
 @dsl.pipeline
-def sales(enabled: bool, run: str, collection: str, database: str) -> None:
-    """Firestore documents -> facts and customers."""
+def churn(enabled: bool, run: str, floor: float, seed: int, collection: str, features: dsl.Input[dsl.Artifact]) -> None:
+    """Past features and what came after them -> a judged model of who leaves."""
+    with dsl.If(enabled == True, "train"):
+        trained = train_churn(
+            run=run,
+            select=select("sales/agg_customer_features"),
+            contract=source("sales/agg_customer_features"),
+            seed=seed,
+            features=features,
+        )
+        evaluate_model.named("evaluate_churn")(
+            run=run,
+            flow="sales",
+            floor=floor,
+            model=trained.outputs["model"],
+            dataset=trained.outputs["dataset"],
+            simulated=collection,
+        )
+
+
+@dsl.pipeline
+def sales(
+    enabled: bool, run: str, collection: str, database: str, export_mode: str, train: bool, floor: float, seed: int
+) -> None:
+    """Firestore documents -> facts, customers, and who of them is about to leave."""
     with dsl.If(enabled == True, "run-sales"):
         exported = export_firestore(
-            run=run, contract=source("sales/ext_sales"), collection=collection, database=database
+            run=run, contract=source("sales/ext_sales"), collection=collection, database=database, mode=export_mode
         )
         raw = landed("sales/ext_sales", exported.outputs["files"])
         sold = table("sales/stg_sales", run, raw)
         table("sales/dim_customer", run, sold)
         facts = table("sales/fct_sales", run, sold)
-        table("sales/agg_customer_features", run, facts)
+        features = table("sales/agg_customer_features", run, facts)
+        training = churn(
+            enabled=train, run=run, floor=floor, seed=seed, collection=collection, features=features.artifact
+        ).set_caching_options(False)
+        predicted = predict.named("predict_churn")(
+            run=run,
+            flow="sales",
+            name="churn",
+            contract=source("sales/agg_customer_features"),
+            features=features.artifact,
+        ).after(training)
+        predicted.ignore_upstream_failure()  # a failed training does not stop the night's predictions with the champion
+        table("sales/fct_churn_predictions", run, Published("ops.predictions", predicted.outputs["predictions"]))
 
 
 @dsl.pipeline(name="goldline", description="Raw events to gold tables to judged models, for one date.")
@@ -47,6 +85,9 @@ def goldline(
     run_sales: bool = True,
     collection: str = "sales",
     database: str = "(default)",
+    export_mode: str = "auto",
+    train: str = "auto",
+    churn_floor: float = 0.6,
     project: str = "",
     location: str = "US",
     bucket: str = "",
@@ -55,8 +96,8 @@ def goldline(
     lookback_days: int = 0,
     simulated: bool = False,
     seed: int = 7,
-    simulated_days: int = 30,
-    simulated_sales_per_day: int = 150,
+    simulated_days: int = 120,
+    simulated_customers: int = 2000,
 ) -> None:
     """Raw events to gold tables to judged models, for one date.
 
@@ -65,6 +106,9 @@ def goldline(
         run_sales: Whether to run the flow sales.
         collection: The Firestore collection of sales.
         database: The Firestore database that holds it.
+        export_mode: "auto": what changed since the last export, all of it once a week; "full": all of it.
+        train: "auto": on Mondays, and where there is no model yet; "yes" or "no".
+        churn_floor: ROC AUC that a churn model must reach to be used.
         project: Project of Firestore, lake and warehouse; empty: the environment's.
         location: Where BigQuery's datasets lie.
         bucket: The lake, without gs://; empty: the project's name and "-goldline".
@@ -74,7 +118,7 @@ def goldline(
         simulated: Whether to fill the sources from simulators first; they refuse what they did not make.
         seed: Seed of all that is random.
         simulated_days: Days of history that a first simulated run writes.
-        simulated_sales_per_day: Sales that are simulated a day.
+        simulated_customers: Customers that the simulated shop has.
     """
     finish = finish_run(
         job=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
@@ -86,7 +130,7 @@ def goldline(
         dataset_prefix=dataset_prefix,
     )
     with dsl.ExitHandler(finish, name="run"):
-        run = prepare_run(
+        prepared = prepare_run(
             job=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
             created=dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER,
             scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER,
@@ -98,7 +142,9 @@ def goldline(
             bucket=bucket,
             dataset_prefix=dataset_prefix,
             full_refresh=full_refresh,
-        ).output
+            train=train,
+        )
+        run = prepared.outputs["run"]
         world = simulate(
             enabled=simulated,
             run=run,
@@ -107,8 +153,15 @@ def goldline(
             database=database,
             seed=seed,
             days=simulated_days,
-            sales_per_day=simulated_sales_per_day,
+            customers=simulated_customers,
         ).set_caching_options(False)
-        sales(enabled=run_sales, run=run, collection=collection, database=database).after(world).set_caching_options(
-            False
-        )
+        sales(
+            enabled=run_sales,
+            run=run,
+            collection=collection,
+            database=database,
+            export_mode=export_mode,
+            train=prepared.outputs["train"],
+            floor=churn_floor,
+            seed=seed,
+        ).after(world).set_caching_options(False)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     test.set_defaults(command=_test)
 
     for name, command, text in (
+        ("rotate-key", _rotate_key, "make a new key for pseudonyms; the next export uses it for all"),
         ("up", _up, "start the local stack and leave it running"),
         ("down", _down, "stop the local stack"),
         ("status", _status, "say whether the local stack runs, and where"),
@@ -161,6 +163,21 @@ def _test(options: argparse.Namespace) -> int:
     from goldline.local.stack import default_home
 
     return run_contract_tests(default_home(), options.table)
+
+
+def _rotate_key(_: argparse.Namespace) -> int:
+    from goldline.local.stack import default_home
+    from goldline.pseudonym import make_key_file
+    from goldline.rotate import rotate_key
+
+    # On the cloud it is a secret's; here, where no variable names either, the stack's file.
+    if {"GOLDLINE_PII_KEY_FILE", "GOLDLINE_PII_SECRET"} & os.environ.keys():
+        version = rotate_key()
+    else:
+        make_key_file(default_home() / "pii.key")
+        version = rotate_key(key_file=default_home() / "pii.key")
+    print(f"the key for pseudonyms is now version {version}; the next export reads everything and uses it")
+    return 0
 
 
 def _up(_: argparse.Namespace) -> int:

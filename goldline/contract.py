@@ -34,6 +34,7 @@ TableName = Annotated[str, Field(pattern=rf"^({'|'.join(DATASETS)})\.[a-z][a-z0-
 Type = Literal[
     "STRING", "BYTES", "INT64", "FLOAT64", "NUMERIC", "BOOL", "DATE", "DATETIME", "TIMESTAMP", "JSON", "STRUCT"
 ]
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Row = dict[str, Any]
 
 
@@ -240,6 +241,9 @@ class SourceContract(_Model):
         format: of the files in the lake.
         key: the column that identifies a record.
         change_column: the column that grows with each change of a record.
+        overlap_minutes: how far before the last export's read time an incremental one starts to read: the clocks of
+            those who write the change column may differ, and a record may be written some time after it was dated.
+        sweep_on: the weekday (of the run's date) on which everything is read, so that deletions are found.
         day_first: whether 03/04/2026 is the third of April; it cannot be guessed.
         undeclared: what becomes of fields that nobody declared: kept in one JSON column, dropped, or refused.
     """
@@ -250,6 +254,8 @@ class SourceContract(_Model):
     format: Literal["parquet", "jsonl"]
     key: Name
     change_column: Name | None = None
+    overlap_minutes: int = Field(default=60, ge=0)
+    sweep_on: Weekday = "sunday"
     day_first: bool | None = None
     undeclared: Literal["keep", "drop", "refuse"] = "keep"
     columns: tuple[SourceColumn, ...] = Field(min_length=1)
@@ -291,6 +297,13 @@ class SourceContract(_Model):
     def names(self) -> tuple[str, ...]:
         """All tables that the contract makes, its own first."""
         return (self.source, self.view)
+
+    @property
+    def change_clock(self) -> str | None:
+        """The change column if it is a timestamp of one form: only then can a source be asked for a range of it."""
+        column = next((c for c in self.columns if c.name == self.change_column), None)
+        is_clock = column and (column.type, column.mode, column.parse) == ("TIMESTAMP", "NULLABLE", "exact")
+        return self.change_column if is_clock else None
 
     @property
     def file_columns(self) -> tuple[Column, ...]:

@@ -46,6 +46,18 @@ class Commit(OpsRow):
     attempt: str = Field(description="The attempt that is committed.")
     files: int = Field(description="Files written.")
     rows: int = Field(description="Records written.")
+    mode: str | None = Field(
+        default=None, description="full or incremental; NULL where the source has no such difference."
+    )
+    watermark: datetime.datetime | None = Field(
+        default=None, description="incremental only: records changed from then on were read."
+    )
+    documents: int | None = Field(default=None, description="Records that the source held as of the read time.")
+    origin: str | None = Field(default=None, description="The collection, database and project that were read.")
+    pii_key_version: str | None = Field(default=None, description="Version of the key of the pseudonyms.")
+    pii_key_check: str | None = Field(
+        default=None, description="A pseudonym of a fixed text: tells keys of one version apart."
+    )
     read_time: datetime.datetime = Field(description="The moment as of which the source was read.")
     run_id: str = Field(description="The run that landed them.")
     committed_at: datetime.datetime = Field(description="When the attempt was committed.")
@@ -103,13 +115,28 @@ class ModelRow(OpsRow):
     value: float = Field(description="The metric's value.")
 
 
+class Prediction(OpsRow):
+    """What a model predicted; of a model and date, the rows that were loaded last count."""
+
+    model: str = Field(description="The model, such as churn.")
+    model_version: str = Field(description="The model's version.")
+    as_of: datetime.date = Field(description="The date whose features it was given.")
+    key: str = Field(description="What it is predicted of; where a key has several columns, a JSON array of them.")
+    value: float = Field(description="The probability, or the value.")
+    run_id: str = Field(description="The run that predicted it.")
+    loaded_at: datetime.datetime = Field(description="When the predictions were made, the same for all of a run.")
+
+
 TABLES: Mapping[str, type[OpsRow]] = {
     "ops.commits": Commit,
     "ops.runs": RunRow,
     "ops.tables": TableRow,
     "ops.checks": CheckRow,
     "ops.models": ModelRow,
+    "ops.predictions": Prediction,
 }
+# The DATE column by whose days a table is partitioned, where a night brings more than a few rows.
+PARTITIONED_BY: Mapping[str, str] = {"ops.predictions": "as_of"}
 
 
 class RejectedRow(OpsRow):

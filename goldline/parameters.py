@@ -4,6 +4,8 @@ import datetime
 import re
 from collections.abc import Iterable, Mapping
 
+CHOICES = {"train": ("auto", "yes", "no"), "export_mode": ("auto", "full")}
+
 
 class ParameterError(ValueError):
     """A parameter's value is wrong: the message says what was expected and what came."""
@@ -23,6 +25,8 @@ def check(parameters: Mapping[str, object]) -> None:
             problems.append(f"{name}: expected no negative number, got {value}")
         if name == "dataset_prefix" and not re.fullmatch(r"([a-z][a-z0-9_]*)?", str(value)):
             problems.append(f"dataset_prefix: expected lower-case letters, digits and _, got {value!r}")
+        if name in CHOICES and value not in CHOICES[name]:
+            problems.append(f"{name}: expected one of {', '.join(CHOICES[name])}, got {value!r}")
         if name == "bucket" and str(value).startswith("gs://"):
             problems.append(f"bucket: expected a name without gs://, got {value!r}")
     if problems:

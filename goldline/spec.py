@@ -1,6 +1,7 @@
 """The compiled spec: how it is written, where it lies, whether it is older than what it is made from."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,43 @@ def compiled() -> tuple[str, dict[str, Any]]:
 
     from pipeline import goldline
 
-    spec = json_format.MessageToDict(goldline.pipeline_spec)
+    spec = _with_stable_names(json_format.MessageToDict(goldline.pipeline_spec))
     return json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n", spec
+
+
+def _with_stable_names(spec: dict[str, Any]) -> dict[str, Any]:
+    """Components and executors renamed after the first task that uses them, tasks being visited in order.
+
+    KFP numbers what would collide in the order of a protobuf map, which differs from process to process
+    (kfp.compiler.pipeline_spec_builder._merge_component_spec).
+    """
+    components, executors = spec["components"], spec["deploymentSpec"]["executors"]
+    renamed: dict[str, str] = {}  # by old name
+    labels: dict[str, str] = {}
+    waiting = [spec["root"]]
+    while waiting:
+        for task, content in sorted(waiting.pop(0)["dag"]["tasks"].items()):
+            old = content["componentRef"]["name"]
+            if old not in renamed:
+                renamed[old] = _free(f"comp-{task}", renamed.values())
+                component = components[old]
+                if "dag" in component:
+                    waiting.append(component)
+                else:
+                    label = component["executorLabel"]
+                    component["executorLabel"] = labels[label] = _free(f"exec-{task}", labels.values())
+            content["componentRef"]["name"] = renamed[old]
+    spec["components"] = {renamed[old]: component for old, component in components.items()}
+    spec["deploymentSpec"]["executors"] = {labels[old]: executor for old, executor in executors.items()}
+    return spec
+
+
+def _free(name: str, taken: Iterable[str]) -> str:
+    """The name, numbered where it is taken."""
+    known, number = set(taken), 1
+    while (free := name if number == 1 else f"{name}-{number}") in known:
+        number += 1
+    return free
 
 
 def load(path: Path = PIPELINE_JSON) -> dict[str, Any]:

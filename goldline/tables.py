@@ -42,8 +42,13 @@ def flows() -> dict[str, list[str]]:
 
 
 def source(name: str) -> str:
-    """The contract of `sql/<name>.yml` as a task takes it."""
+    """The contract of `sql/<name>.yml`, a source's or a table's, as a task takes it."""
     return _travelling(_contract(name))
+
+
+def select(name: str) -> str:
+    """The SELECT of `sql/<name>.sql` as a task takes it."""
+    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def landed(name: str, artifact: Any) -> Published:  # noqa: ANN401, a channel of kfp
@@ -63,8 +68,8 @@ def table(name: str, run: Any, *sources: Published) -> Published:  # noqa: ANN40
     contract = _contract(name)
     if not isinstance(contract, TableContract):
         raise GraphError(f"sql/{name}.yml is a source's contract, expected a table's")
-    select = (SQL / f"{name}.sql").read_text(encoding="utf-8")
-    given, read = {s.name for s in sources}, reads(select) - set(contract.reads_published)
+    text = select(name)
+    given, read = {s.name for s in sources}, reads(text) - set(contract.reads_published)
     if given != read:
         raise GraphError(
             f"sql/{name}.sql reads {sorted(read)}, but in pipeline.py its sources are {sorted(given)} "
@@ -72,7 +77,7 @@ def table(name: str, run: Any, *sources: Published) -> Published:  # noqa: ANN40
         )
     inputs = {f"source_{i}": s.artifact for i, s in enumerate(sources, 1)}
     task = build_table.named(contract.name)(
-        run=run, flow=name.split("/", maxsplit=1)[0], select=select, contract=_travelling(contract), **inputs
+        run=run, flow=name.split("/", maxsplit=1)[0], select=text, contract=_travelling(contract), **inputs
     )
     return Published(contract.table, task.outputs["table"])
 
@@ -83,7 +88,7 @@ def everything() -> str:
         {
             "contracts": [json.loads(_travelling(c)) for c in contracts().values()],
             "views": {
-                c.table: (SQL / f"{path}.sql").read_text(encoding="utf-8")
+                c.table: select(path)
                 for path, c in contracts().items()
                 if isinstance(c, TableContract) and c.write == "view"
             },

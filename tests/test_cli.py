@@ -24,7 +24,7 @@ from goldline.parameters import ParameterError
         (["--flows", ""], "--flows: expected some of sales, got nothing"),
         (["--bucket", "gs://lake"], "bucket: expected a name without gs://"),
         (["--dataset-prefix", "My-"], "dataset_prefix: expected lower-case letters"),
-        (["--full-refresh", "stg_sails"], "full_refresh: no table stg_sails, expected some of all, "),
+        (["--full-refresh", "stg_sails"], "full_refresh: no table stg_sails, expected some of "),
     ],
 )
 def test_wrong_values_are_refused_before_any_task(
@@ -118,3 +118,15 @@ def test_parameters_of_other_kinds_are_left_alone() -> None:
     parameters.check({"run_date": "", "simulated": True, "seed": 0, "collection": "sales"})
     with pytest.raises(ParameterError, match=r"seed: expected no negative number, got -1\nbucket"):
         parameters.check({"seed": -1, "bucket": "gs://x"})
+
+
+def test_a_real_firestore_is_only_read(
+    home: Path, stack: Addresses, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "FIRESTORE_EMULATOR_HOST" in stack.environment
+    monkeypatch.setenv("GOLDLINE_FIRESTORE", "real")
+    assert "FIRESTORE_EMULATOR_HOST" not in stack.environment
+    assert stack.environment["BIGQUERY_EMULATOR_HOST"].startswith("http://127.0.0.1")
+    assert cli.main(["run", "--run-date", "2026-11-20"]) == 2
+    assert "GOLDLINE_FIRESTORE=real only reads: add --no-simulated" in capsys.readouterr().err
+    assert not (home / "runs").exists()

@@ -11,13 +11,14 @@ def export_firestore(
     contract: str,
     collection: str,
     database: str,
+    mode: str,
     files: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Export a collection as of one moment, typed and pseudonymised as the source's contract says."""
+    """Export a collection, or what changed in it, typed and pseudonymised as the source's contract says."""
     from components.export_firestore.export import export_firestore
     from goldline.run import Run
 
-    exported = export_firestore(Run.parse(run), contract, collection, database)
+    exported = export_firestore(Run.parse(run), contract, collection, database, mode)
     files.uri, files.metadata = exported.uri, exported.summary()
     metrics.metadata = exported.counts

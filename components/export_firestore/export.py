@@ -1,7 +1,8 @@
 """Read a collection as of one moment and land it as one committed attempt.
 
-What is streamed is compared with Firestore's own count at the same read time: an export that is short fails, it never
-ends with fewer rows and success. The files count only once the attempt is committed, by one row in ops.commits.
+What is streamed is compared with Firestore's own count of the same query at the same read time: an export that is
+short fails, it never ends with fewer rows and success. The files count only once the attempt is committed, by one row
+in ops.commits.
 """
 
 import datetime
@@ -11,53 +12,72 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-from google.cloud import firestore
+from google.api_core.retry import Retry, if_exception_type
+from google.cloud import bigquery, firestore
+from google.cloud.firestore_v1.aggregation import AggregationQuery
 
-from components.export_firestore.landing import Document, Findings, Landing
-from goldline.clients import TIMEOUT, firestore_client
+from components.export_firestore import attempt as attempts
+from components.export_firestore.attempt import Attempt, Progress
+from components.export_firestore.landing import Document, Findings
+from components.export_firestore.plan import FULL, ExportError, Plan, make_plan
+from components.export_firestore.reader import Reader, changed_since
+from goldline.clients import TIMEOUT, bigquery_client, firestore_client
 from goldline.contract import SourceContract, parse
 from goldline.jobs import Jobs
-from goldline.lake import Lake
 from goldline.ops import Commit
-from goldline.pseudonym import load_key
-from goldline.record import CheckResult, Record, now, recorded
+from goldline.pseudonym import Key, load_key
+from goldline.record import CheckResult, Record, is_retry, now, recorded
 from goldline.run import Run
 from goldline.schema import fields
 
+__all__ = ["ExportError", "Exported", "export_firestore"]
 LOG = logging.getLogger(__name__)
 STREAM_SECONDS = 3600.0
-
-
-class ExportError(RuntimeError):
-    """The export is not what Firestore holds; nothing was committed."""
+# The client takes up a cut stream by itself, but at once and without end: goldline does it, with pauses and a limit.
+NO_RETRY = Retry(predicate=if_exception_type())
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A committed attempt."""
+    """A committed attempt.
+
+    Attributes:
+        numbers: documents in the collection, records deleted and carried over, documents without a time of change,
+            and how far the collection's size is unexplained.
+    """
 
     uri: str
     rows: int
     read_time: datetime.datetime
     findings: Findings
+    mode: str
+    numbers: dict[str, int]
 
     def summary(self) -> dict[str, str | int]:
         """What the artifact tells of itself."""
-        return {"rows": self.rows, "read_time": self.read_time.isoformat(), "format": "parquet"}
+        return {"rows": self.rows, "read_time": self.read_time.isoformat(), "format": "parquet", "mode": self.mode}
 
     @property
     def counts(self) -> dict[str, int | float]:
-        """Rows, and by field what was unread, ambiguous, drifted, undeclared or held back."""
+        """Rows and numbers, and by field what was unread, ambiguous, drifted, undeclared or held back."""
         found = {f"{kind}_{name}": n for kind, by in vars(self.findings).items() for name, n in by.items() if n}
-        return {"rows": self.rows, **found}
+        return {"rows": self.rows, **self.numbers, **found}
 
 
-def export_firestore(run: Run, contract_text: str, collection: str, database: str) -> Exported:
-    """Export a collection of the run's project.
+def export_firestore(run: Run, contract_text: str, collection: str, database: str, mode: str = "auto") -> Exported:
+    """Export what changed in a collection of the run's project, or all of it.
+
+    Args:
+        run: the run's card.
+        contract_text: the source's contract, as JSON.
+        collection: path of the collection.
+        database: the Firestore database that holds it.
+        mode: `auto` (or nothing): what changed, and everything where that is due; `full`: everything.
 
     Raises:
-        ExportError: the stream gave other than the documents that Firestore counted at its read time.
+        ExportError: the stream gave other than the documents that Firestore counted at its read time, was cut again
+            and again, or the collection is not the one that was exported before.
+        WrongKeyError: the key is not that of earlier exports.
         UndeclaredError: a document has a field that the contract refuses.
         PseudonymKeyError: there is no key for pseudonyms.
     """
@@ -66,48 +86,105 @@ def export_firestore(run: Run, contract_text: str, collection: str, database: st
         raise TypeError(f"{contract.table} is a table; export_firestore exports sources")
     with recorded(run, "export_firestore", contract.name) as record:
         documents = firestore_client(run.project, database).collection(collection)
-        exported = _export(run, contract, documents)
-        _commit(run, contract, exported)
+        exported = _export(run, contract, documents, f"{run.project}/{database}/{collection}", mode)
         _report(record, contract, exported)
     return exported
 
 
-def _export(run: Run, contract: SourceContract, collection: firestore.CollectionReference) -> Exported:
-    landing = Landing(contract, load_key())
-    [[counted]] = collection.count(alias="documents").get(timeout=TIMEOUT)
-    attempt = f"{run.run_id}-{secrets.token_hex(4)}"
-    folder = f"{contract.folder}/run_date={run.run_date}/attempt={attempt}"
-    lake = Lake(run.project, run.bucket)
-    rows = 0
-    with (
-        lake.writing(f"{folder}/part-00000.parquet") as stream,
-        pq.ParquetWriter(stream, landing.schema, compression="zstd") as writer,
-    ):
-        for batch in landing.batches(_documents(collection, counted.read_time)):
-            writer.write_batch(batch)
-            rows += batch.num_rows
-        if rows != counted.value:
-            raise ExportError(
-                f"{collection.id}: Firestore counted {int(counted.value)} documents at {counted.read_time}, "
-                f"but the stream gave {rows}; nothing was committed"
-            )
-    return Exported(lake.uri(folder), rows, counted.read_time, landing.findings)
+def _export(
+    run: Run, contract: SourceContract, collection: firestore.CollectionReference, origin: str, mode: str
+) -> Exported:
+    key = load_key(run.project)
+    commits = _commits(run, contract)
+    progress = attempts.saved(run, contract)
+    if progress and progress.attempt in [c.attempt for c in commits]:
+        if not is_retry():
+            LOG.info("%s was exported by an earlier try of this run", contract.source)
+            return _exported(Attempt(run, contract, key, progress))
+        progress = None
+    if progress and (why := attempts.why_not(progress, contract, key, mode, origin)):
+        LOG.warning("%s: an earlier try of this run got to %d rows, but %s", contract.source, progress.rows, why)
+        progress = None
+    if progress:
+        LOG.info("%s: going on after %d rows of an earlier try", contract.source, progress.rows)
+    else:
+        plan = make_plan(run.run_date, contract, commits, key, mode, origin)
+        progress = _begin(run, contract, collection, plan, key, origin, mode)
+        LOG.info("%s: %s as of %s: %s", contract.source, plan.mode, progress.read_time, plan.why)
+    attempt = Attempt(run, contract, key, progress)
+    attempt.land(_reader(contract, collection, progress))
+    attempt.land_known()
+    _commit(attempt)
+    return _exported(attempt)
 
 
-def _documents(collection: firestore.CollectionReference, read_time: datetime.datetime) -> Iterator[Document]:
-    for snapshot in collection.stream(read_time=read_time, timeout=STREAM_SECONDS):
+def _begin(
+    run: Run,
+    contract: SourceContract,
+    collection: firestore.CollectionReference,
+    plan: Plan,
+    key: Key,
+    origin: str,
+    mode: str,
+) -> Progress:
+    """Fix the moment as of which all is read, and count at it."""
+    [[total]] = collection.count(alias="documents").get(timeout=TIMEOUT)
+    expected = total
+    if plan.mode != FULL:
+        query = changed_since(collection, contract.change_clock, plan.watermark)
+        [[expected]] = AggregationQuery(query).count(alias="documents").get(read_time=total.read_time, timeout=TIMEOUT)
+    return Progress(
+        attempt=f"{run.run_id}-{secrets.token_hex(4)}",
+        asked=mode,
+        plan=plan,
+        read_time=total.read_time,
+        documents=int(total.value),
+        expected=int(expected.value),
+        origin=origin,
+        key_version=key.version,
+        key_check=key.fingerprint,
+        contract_hash=attempts.contract_hash(contract),
+    )
+
+
+def _reader(contract: SourceContract, collection: firestore.CollectionReference, progress: Progress) -> Reader:
+    clock = contract.change_clock if progress.plan.mode != FULL else None
+    query = changed_since(collection, clock, progress.plan.watermark)
+    return Reader(collection, query, progress.read_time, clock, _documents)
+
+
+def _documents(query: firestore.Query, read_time: datetime.datetime) -> Iterator[Document]:
+    for snapshot in query.stream(read_time=read_time, retry=NO_RETRY, timeout=STREAM_SECONDS):
         path = snapshot.reference.path
         yield Document(path, snapshot.create_time, snapshot.update_time, snapshot.to_dict() or {})
 
 
-def _commit(run: Run, contract: SourceContract, exported: Exported) -> None:
+def _commits(run: Run, contract: SourceContract) -> list[Commit]:
+    client = bigquery_client(run.project, run.location)
+    columns = ", ".join(c.name for c in Commit.columns())
+    config = bigquery.QueryJobConfig(
+        query_parameters=[bigquery.ScalarQueryParameter("source", "STRING", contract.source)]
+    )
+    sql = f"select {columns} from `{run.table('ops.commits')}` where source = @source"
+    # Not by goldline.jobs: a second try must see what is committed now, not find the first one's job.
+    return [Commit(**dict(row.items())) for row in client.query_and_wait(sql, job_config=config, api_timeout=TIMEOUT)]
+
+
+def _commit(attempt: Attempt) -> None:
+    run, contract, progress = attempt.run, attempt.contract, attempt.progress
     commit = Commit(
         source=contract.source,
         run_date=run.run_date,
-        attempt=exported.uri.rsplit("attempt=", 1)[1],
-        files=1,
-        rows=exported.rows,
-        read_time=exported.read_time,
+        attempt=progress.attempt,
+        files=attempt.files,
+        rows=attempt.rows,
+        mode=progress.plan.mode,
+        watermark=progress.plan.watermark,
+        documents=progress.documents,
+        origin=progress.origin,
+        pii_key_version=progress.key_version,
+        pii_key_check=progress.key_check,
+        read_time=progress.read_time,
         run_id=run.run_id,
         committed_at=now(),
     )
@@ -115,9 +192,22 @@ def _commit(run: Run, contract: SourceContract, exported: Exported) -> None:
     jobs.append("commit", [commit.model_dump(mode="json")], run.table("ops.commits"), fields(Commit.columns()))
 
 
+def _exported(attempt: Attempt) -> Exported:
+    done = attempt.progress
+    numbers = {"documents": done.documents, "read": done.rows, "deleted": done.deleted, "carried": done.carried}
+    numbers["undated"] = done.undated
+    if attempt.unexplained is not None:
+        numbers["unexplained"] = attempt.unexplained
+    return Exported(attempt.lake.uri(attempt.folder), attempt.rows, done.read_time, done.found, done.plan.mode, numbers)
+
+
 def _report(record: Record, contract: SourceContract, exported: Exported) -> None:
     record.counts = exported.counts
-    for name, failing in exported.findings.unread.items():
-        check = CheckResult(subject=contract.source, name=f"{name} can be read", level="warn", failing=failing)
-        record.checks.append(check)
+    failing = {f"{name} can be read": n for name, n in exported.findings.unread.items()}
+    if contract.change_clock and exported.mode == FULL:
+        failing[f"{contract.change_clock} is there and a timestamp"] = exported.numbers["undated"]
+    if "unexplained" in exported.numbers:
+        failing["the collection's size is explained by what was read"] = abs(exported.numbers["unexplained"])
+    for name, n in failing.items():
+        record.checks.append(CheckResult(subject=contract.source, name=name, level="warn", failing=n))
     LOG.info("%s: %s", exported.uri, ", ".join(f"{name} {n}" for name, n in exported.counts.items()))

@@ -7,10 +7,10 @@ from goldline.task import task
 
 @task(memory="2G")
 def generate_sales(
-    run: str, collection: str, database: str, seed: int, days: int, sales_per_day: int, metrics: dsl.Output[dsl.Metrics]
+    run: str, collection: str, database: str, seed: int, days: int, customers: int, metrics: dsl.Output[dsl.Metrics]
 ) -> None:
     """Write the sales of a simulated shop up to the run's date; refuses a collection that it did not make."""
     from components.generate_sales.generate import generate_sales
     from goldline.run import Run
 
-    metrics.metadata = generate_sales(Run.parse(run), collection, database, seed, days, sales_per_day)
+    metrics.metadata = generate_sales(Run.parse(run), collection, database, seed, days, customers)

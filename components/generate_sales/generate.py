@@ -1,23 +1,30 @@
 """Bring the simulated shop's collection to where it stands at the end of the run's date.
 
 A collection is simulated or real, never both: a document of goldline's own marks the simulated one, and a collection
-that holds documents but lacks the mark is refused. The mark also keeps what the shop was made with, and the last day
-that was written, so that a later run adds its own days only.
+that holds documents but lacks the mark is refused. The mark also keeps what the shop was made with, the last day
+that was written and what is planted up to then, so that a later run adds its own days only.
+
+Beside the data, never in it, lies what the best possible model of churn would have said: see judge.py.
 """
 
 import datetime
+import io
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import batched
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from google.api_core.exceptions import AlreadyExists
 from google.cloud import firestore
 
+from components.generate_sales.judge import WINDOW, best
 from components.generate_sales.world import DAY, LATE_DAYS_MAX, REFUND_DAYS_MAX, World
 from goldline.clients import TIMEOUT, firestore_client
+from goldline.lake import Lake
 from goldline.record import recorded
 from goldline.run import Run
 
@@ -34,18 +41,19 @@ class NotSimulatedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Mark:
-    """What a simulated collection was made with."""
+    """What a simulated collection was made with, how far it goes and what is planted in it."""
 
     seed: int
-    sales_per_day: int
+    customers: int
     first: str
-    last: str
+    last: str = ""
+    planted: dict[str, int] = field(default_factory=dict)
 
 
 def generate_sales(
-    run: Run, collection: str, database: str, seed: int, days: int, sales_per_day: int
+    run: Run, collection: str, database: str, seed: int, days: int, customers: int
 ) -> dict[str, int | float]:
-    """Write the shop's documents up to the run's date.
+    """Write the shop's documents up to the run's date, and the best churn probabilities whose window ends there.
 
     Args:
         run: the run's card.
@@ -53,7 +61,7 @@ def generate_sales(
         database: the Firestore database.
         seed: seed of all that is random.
         days: days of history that a first run writes.
-        sales_per_day: sales made each day.
+        customers: how many customers the shop has, whether with it or gone.
 
     Returns:
         Documents written by this run; documents and planted defects that the collection now holds, by kind.
@@ -63,21 +71,26 @@ def generate_sales(
     """
     with recorded(run, "generate_sales", "sales") as record:
         client = firestore_client(run.project, database)
-        world = World(seed, sales_per_day)
-        first = run.run_date - DAY * max(days - 1, 0)
-        mark, is_new = _mark(client, collection, Mark(seed, sales_per_day, first.isoformat(), ""))
-        if is_new:
-            written = _write(client, collection, _documents(world, first, first, run.run_date))
-        else:
-            first, last = datetime.date.fromisoformat(mark.first), mark.last
-            changed_from = min(datetime.date.fromisoformat(last) + DAY, run.run_date) if last else first
-            written = _write_newer(client, collection, _documents(world, first, changed_from, run.run_date))
-        last_day = max(mark.last, run.run_date.isoformat())
-        client.document(MARKS, collection).set({"last": last_day}, merge=True, timeout=TIMEOUT)
-        planted = _planted(world, first, datetime.date.fromisoformat(last_day))
+        world = World(seed, customers)
+        start = run.run_date - DAY * max(days - 1, 0)
+        mark, is_new = _mark(client, collection, Mark(seed, customers, start.isoformat()))
+        first = datetime.date.fromisoformat(mark.first)
+        last = datetime.date.fromisoformat(mark.last) if mark.last else None
+        changed_from = min(last + DAY, run.run_date) if last else first
+        write = _write if is_new else _write_newer
+        written = write(client, collection, _documents(world, first, changed_from, run.run_date))
+        planted = _planted(world, mark, first, last, run.run_date)
+        moved = {"last": max(mark.last, run.run_date.isoformat()), "planted": planted}
+        client.document(MARKS, collection).set(moved, merge=True, timeout=TIMEOUT)
+        _judge(run, collection, world, first)
         record.counts = {"written": written, **planted}
     LOG.info("%s: %s", collection, ", ".join(f"{name} {count}" for name, count in record.counts.items()))
     return record.counts
+
+
+def churn_path(collection: str, cutoff: datetime.date) -> str:
+    """Where in the lake the best churn probabilities at a cut-off lie."""
+    return f"simulated/{collection}/churn/cutoff={cutoff}.parquet"
 
 
 def _mark(client: firestore.Client, collection: str, wanted: Mark) -> tuple[Mark, bool]:
@@ -96,13 +109,13 @@ def _mark(client: firestore.Client, collection: str, wanted: Mark) -> tuple[Mark
             found = reference.get(timeout=TIMEOUT)
         else:
             return wanted, True
-    mark = Mark(**(found.to_dict() or {}))
-    if (mark.seed, mark.sales_per_day) != (wanted.seed, wanted.sales_per_day):
+    there = found.to_dict() or {}
+    if (there.get("seed"), there.get("customers")) != (wanted.seed, wanted.customers):
         raise NotSimulatedError(
-            f"the collection {collection} simulates seed {mark.seed} with {mark.sales_per_day} sales a day, "
-            f"not seed {wanted.seed} with {wanted.sales_per_day}: nothing was written"
+            f"the collection {collection} simulates seed {there.get('seed')} with {there.get('customers')} customers, "
+            f"not seed {wanted.seed} with {wanted.customers}: nothing was written"
         )
-    return mark, False
+    return Mark(**there), False
 
 
 def _documents(
@@ -144,12 +157,29 @@ def _write_newer(client: firestore.Client, collection: str, documents: Iterator[
     return written
 
 
-def _planted(world: World, first: datetime.date, day: datetime.date) -> dict[str, int]:
-    """What the collection holds at the end of a day."""
-    found = Counter(documents=0, late=0, repeated=0, drifted=0, unreadable=0)
-    made = first
-    while made <= day:
+def _planted(
+    world: World, mark: Mark, first: datetime.date, last: datetime.date | None, day: datetime.date
+) -> dict[str, int]:
+    """What the collection holds at the end of its last day: what the mark tells, and what has been added since."""
+    found = Counter({"documents": 0, "late": 0, "repeated": 0, "drifted": 0, "undeclared": 0, "unreadable": 0})
+    found.update(mark.planted)
+    made = max(first, last - DAY * LATE_DAYS_MAX) if last else first
+    while made <= day and (last is None or day > last):
         for sale in world.sales(made):
             found.update(sale.planted(day))
+            if last:
+                found.subtract(sale.planted(last))
         made += DAY
     return dict(found)
+
+
+def _judge(run: Run, collection: str, world: World, first: datetime.date) -> None:
+    """Lay down the best churn probabilities at the cut-off whose window ends with the run's date, if there is one."""
+    cutoff = run.run_date - DAY * WINDOW
+    if cutoff < first:
+        return
+    churns = best(world, cutoff, first)
+    content = {"customer_id": pa.array(churns.keys(), pa.string()), "probability": pa.array(churns.values())}
+    stream = io.BytesIO()
+    pq.write_table(pa.table(content), stream)
+    Lake(run.project, run.bucket).write_bytes(churn_path(collection, cutoff), stream.getvalue())

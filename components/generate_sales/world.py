@@ -1,7 +1,8 @@
 """The simulated shop: what it sold on any day, and what its documents looked like on any later day.
 
-Everything follows from seed and date, so the same records come out on any machine, in any order of days. Each kind of
-defect that real collections have is planted at a known rate, and told in Planted.
+Everything follows from seed and date, so the same records come out on any machine, in any order of days, and a day
+costs no walk over the days before it. Each kind of defect that real collections have is planted at a known rate, and
+told.
 """
 
 import datetime
@@ -9,50 +10,36 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.utils import format_datetime
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
+
+from components.generate_sales.defects import UNREADABLE, mixed, spoil
+from components.generate_sales.draws import Floats, Integers, uniform
+from components.generate_sales.habits import CHANNELS, SEGMENTS, Flags, Habits, Segment
+from components.generate_sales.people import Customer, customer
+
 DAY = datetime.timedelta(days=1)
-CUSTOMERS = 400
-LATE, REPEATED, DRIFTED, UNREADABLE, REFUNDED = 0.03, 0.02, 0.04, 0.01, 0.06
+LATE, REPEATED, CANCELLED, REFUNDED = 0.03, 0.02, 0.03, 0.06
 LATE_DAYS_MAX, REFUND_DAYS_MAX = 5, 9
 
-FIRST_NAMES = ["Ada", "Bruno", "Chika", "Dana", "Emil", "Farah", "Goran", "Hana", "Ivo", "Jun", "Kaia", "Luis"]
-LAST_NAMES = ["Abara", "Brandt", "Costa", "Duarte", "Eriksen", "Fontaine", "Gruber", "Haddad", "Ivanova", "Jansen"]
-STREETS = ["Harbour Street", "Mill Lane", "Station Road", "Orchard Way", "Castle Square", "Quarry Hill"]
-TOWNS = [("Lisbon", "PT", "south"), ("Porto", "PT", "south"), ("Bergen", "NO", "north"), ("Graz", "AT", "centre")]
-TOWNS += [("Ghent", "BE", "centre"), ("Turku", "FI", "north"), ("Bari", "IT", "south"), ("Brno", "CZ", "centre")]
 PRODUCTS = [("Kettle", "home", 34.9), ("Lamp", "home", 59.0), ("Rucksack", "outdoor", 89.5), ("Tent", "outdoor", 240.0)]
 PRODUCTS += [("Novel", "books", 12.0), ("Atlas", "books", 45.0), ("Headset", "audio", 79.0), ("Radio", "audio", 119.9)]
-CHANNELS = ["web", "web", "web", "app", "app", "store", "phone"]
-PAYMENTS = ["card", "card", "card", "transfer", "wallet", "cash"]
-JUNK = ["n/a", "yesterday", "31/31/2026", "2026-02-30", "--"]
-
-
-@dataclass(frozen=True)
-class Customer:
-    """A made-up person. Personal values are here and in the documents, and must be nowhere else."""
-
-    customer_id: str
-    name: str
-    email: str
-    phone: str
-    street: str
-    town: str
-    country: str
-    region: str
-    card: str
+CATEGORIES = {product: category for product, category, _ in PRODUCTS}
+DISCOUNTS = [0.05, 0.1, 0.25]
+PAYMENTS = {"credit_card": "card", "debit_card": "card", "wallet": "digital", "bank_transfer": "bank", "cash": "cash"}
 
 
 @dataclass(frozen=True)
 class Sale:
-    """A sale and its fate: when its document appears, whether and when it is refunded, what is wrong with it."""
+    """A sale and its fate: when its document appears, whether it is cancelled or refunded, what is wrong with it."""
 
     sale_id: str
     made: datetime.datetime
     appears: datetime.datetime
+    cancelled: bool
     refunded: datetime.datetime | None
     repeated: bool
     defect: str | None
@@ -62,12 +49,14 @@ class Sale:
         """The sale's documents by id, as they are when the day ends."""
         if self.appears.date() > day:
             return
-        done = self.refunded is not None and self.refunded.date() <= day
-        updated = self.refunded if done else self.appears
-        document = {**self.body, "status": "refunded" if done else "completed", "updated_at": updated}
+        status, updated = "cancelled" if self.cancelled else "completed", self.appears
+        if self.refunded is not None and self.refunded.date() <= day:
+            status, updated = "refunded", self.refunded
+        derived = {"status": status, "is_valid_transaction": status == "completed"}
+        document = {**self.body, **derived, "updated_at": updated}
         yield self.sale_id, document
         if self.repeated:
-            yield f"{self.sale_id}-again", {**document, "updated_at": updated + datetime.timedelta(minutes=5)}  # type: ignore[operator]
+            yield f"{self.sale_id}-again", {**document, "updated_at": updated + datetime.timedelta(minutes=5)}
 
     def planted(self, day: datetime.date) -> Counter[str]:
         """What is wrong with the sale's documents when the day ends."""
@@ -83,118 +72,98 @@ class World:
     """A shop by seed and size."""
 
     seed: int
-    sales_per_day: int
+    size: int
+
+    @cached_property
+    def habits(self) -> Habits:
+        """How the customers behave."""
+        return Habits(self.seed, self.size)
 
     @cached_property
     def customers(self) -> list[Customer]:
         """Everybody who ever buys."""
-        return [self._customer(i) for i in range(CUSTOMERS)]
+        return [customer(self.seed, number) for number in range(self.size)]
 
     def sales(self, day: datetime.date) -> Iterator[Sale]:
         """What was sold on a day."""
-        for number in range(self.sales_per_day):
-            yield self._sale(day, number)
+        buyers, times, chances = self._purchases(day)
+        for number, nth, chance in zip(buyers.tolist(), times.tolist(), chances.tolist(), strict=True):
+            yield self._sale(day, number, nth, chance)
 
-    def _customer(self, number: int) -> Customer:
-        dice = random.Random(f"{self.seed} customer {number}")
-        first, last = dice.choice(FIRST_NAMES), dice.choice(LAST_NAMES)
-        town, country, region = dice.choice(TOWNS)
-        return Customer(
-            customer_id=f"c{number:05d}",
-            name=f"{first} {last}",
-            email=f"{first}.{last}.{number}@example.com".lower(),
-            phone=f"+999 {dice.randrange(10**8, 10**9)}",
-            street=f"{dice.choice(STREETS)} {dice.randrange(1, 200)}",
-            town=town,
-            country=country,
-            region=region,
-            card=f"{dice.randrange(10**15, 10**16)}",
-        )
+    def bought(self, day: datetime.date) -> Flags:
+        """By customer: whether there is a sale of that day whose document can be read."""
+        buyers, _, chances = self._purchases(day)
+        found = np.zeros(self.size, np.bool_)
+        found[buyers[chances >= UNREADABLE]] = True
+        return found
 
-    def _sale(self, day: datetime.date, number: int) -> Sale:
-        sale_id = f"s{day:%Y%m%d}-{number:05d}"
+    def _purchases(self, day: datetime.date) -> tuple[Integers, Integers, Floats]:
+        """A day's purchases: the buyer's number, which of theirs that day it is, and the number that draws a defect."""
+        counts = self.habits.counts(day)
+        buyers = np.repeat(np.arange(self.size), counts)
+        times = np.arange(len(buyers)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return buyers, times, uniform(self.seed, "defect", buyers, day.toordinal(), times)
+
+    def _sale(self, day: datetime.date, number: int, nth: int, chance: float) -> Sale:
+        sale_id = f"s{day:%Y%m%d}-{number:05d}-{nth}"
         dice = random.Random(f"{self.seed} {sale_id}")
         midnight = datetime.datetime.combine(day, datetime.time(), datetime.UTC)
         made = midnight + datetime.timedelta(seconds=dice.randrange(86000))
-        late = DAY * dice.randint(1, LATE_DAYS_MAX) if dice.random() < LATE else DAY * 0
-        appears = made + late
-        refunded = appears + DAY * dice.randint(1, REFUND_DAYS_MAX) if dice.random() < REFUNDED else None
+        appears = made + (DAY * dice.randint(1, LATE_DAYS_MAX) if dice.random() < LATE else DAY * 0)
+        fate, days = dice.random(), dice.randint(1, REFUND_DAYS_MAX)
+        cancelled = fate < CANCELLED
+        refunded = appears + DAY * days if CANCELLED <= fate < CANCELLED + REFUNDED else None
         repeated = dice.random() < REPEATED
-        body = self._body(dice, sale_id, made)
-        defect = _spoil(dice, body)
-        return Sale(sale_id, made, appears, refunded, repeated, defect, body)
-
-    def _body(self, dice: random.Random, sale_id: str, made: datetime.datetime) -> dict[str, Any]:
-        customer = dice.choice(self.customers)
-        lines = [_line(dice) for _ in range(dice.choice([1, 1, 1, 2, 3]))]
-        discount = dice.choice([0.0, 0.0, 0.0, 0.05, 0.1, 0.25])
-        total = sum(line["quantity"] * line["unit_price"] for line in lines) * (1 - discount)
-        return {
-            "sale_id": sale_id,
-            "customer_id": customer.customer_id,
-            "contact_email_hashed": sha256(customer.email.encode()).hexdigest(),
-            "credit_card_last4": customer.card[-4:],
-            "sale_timestamp": mixed(dice, made),
-            "product": lines[0]["product"],
-            "category": next(category for product, category, _ in PRODUCTS if product == lines[0]["product"]),
-            "quantity": sum(line["quantity"] for line in lines),
-            "unit_price": lines[0]["unit_price"],
-            "discount": discount,
-            "total_amount": round(total, 2),
-            "currency": "EUR",
-            "channel": dice.choice(CHANNELS),
-            "region": customer.region,
-            "payment_method": dice.choice(PAYMENTS),
-            "items": lines,
-            "shipping": {
-                "name": customer.name,
-                "street": customer.street,
-                "phone": customer.phone,
-                "city": customer.town,
-                "country": customer.country,
-            },
-            "schema_version": 1,
-        }
+        segment = SEGMENTS[self.habits.segments[number]]
+        body = {"sale_id": sale_id, "sale_timestamp": mixed(dice, made)}
+        body |= _buyer(self.customers[number], day) | _basket(dice, segment) | {"schema_version": 1}
+        return Sale(sale_id, made, appears, cancelled, refunded, repeated, spoil(chance, dice, body), body)
 
 
-def mixed(dice: random.Random, moment: datetime.datetime) -> datetime.datetime | str | int:
-    """A moment in one of the forms that years of changing applications leave behind; all mean the same second."""
-    seconds = int(moment.timestamp())
-    forms: list[datetime.datetime | str | int] = [
-        moment,
-        moment.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        moment.strftime("%Y-%m-%d %H:%M:%S"),
-        moment.astimezone(datetime.timezone(2 * datetime.timedelta(hours=1))).isoformat(),
-        seconds,
-        seconds * 1000,
-        str(seconds * 1_000_000),
-        format_datetime(moment),
-        moment.strftime("%d/%m/%Y %H:%M:%S"),
-    ]
-    return dice.choices(forms, weights=[8, 3, 2, 2, 1, 2, 1, 1, 2])[0]
+def standing(days: int) -> float:
+    """Probability that so many days after a sale was made its document is there and it is completed, not refunded."""
+    found = 0.0
+    for late in range(min(days, LATE_DAYS_MAX) + 1):
+        appears = LATE / LATE_DAYS_MAX if late else 1 - LATE
+        refunded = REFUNDED * min(days - late, REFUND_DAYS_MAX) / REFUND_DAYS_MAX
+        found += appears * (1 - CANCELLED - refunded)
+    return found
+
+
+def _buyer(customer: Customer, day: datetime.date) -> dict[str, Any]:
+    """What a document tells of who bought, and where it was sent."""
+    home = customer.home(day)
+    shipping = {"name": customer.name, "street": home.street, "phone": customer.phone}
+    return {
+        "customer_id": customer.customer_id,
+        "contact_email_hashed": sha256(customer.email.encode()).hexdigest(),
+        "credit_card_last4": customer.card[-4:],
+        "region": home.region,
+        "shipping": {**shipping, "city": home.town, "country": home.country},
+    }
+
+
+def _basket(dice: random.Random, segment: Segment) -> dict[str, Any]:
+    """What a document tells of what was bought, and how."""
+    lines = [_line(dice) for _ in range(dice.choice([1, 1, 1, 2, 3]))]
+    discount = dice.choice(DISCOUNTS) if dice.random() < segment.discounted else 0.0
+    total = sum(line["quantity"] * line["unit_price"] for line in lines) * (1 - discount)
+    payment = dice.choice(list(PAYMENTS))
+    return {
+        "product": lines[0]["product"],
+        "category": CATEGORIES[lines[0]["product"]],
+        "quantity": sum(line["quantity"] for line in lines),
+        "unit_price": lines[0]["unit_price"],
+        "discount": discount,
+        "total_amount": round(total, 2),
+        "currency": "EUR",
+        "channel": dice.choices(CHANNELS, segment.channels)[0],
+        "payment_method": payment,
+        "payment_method_category": PAYMENTS[payment],
+        "items": lines,
+    }
 
 
 def _line(dice: random.Random) -> dict[str, Any]:
     product, _, price = dice.choice(PRODUCTS)
     return {"sku": product.upper()[:3], "product": product, "quantity": dice.randint(1, 4), "unit_price": price}
-
-
-def _spoil(dice: random.Random, body: dict[str, Any]) -> str | None:
-    """Plant at most one defect; its name."""
-    chance = dice.random()
-    if chance < UNREADABLE:
-        if dice.random() < 0.5:
-            body["sale_timestamp"] = dice.choice(JUNK)
-        else:
-            body["total_amount"] = "free"
-        return "unreadable"
-    if chance < UNREADABLE + DRIFTED:
-        drift = dice.randrange(3)
-        if drift == 0:
-            body |= {"quantity": str(body["quantity"]), "total_amount": f"{body['total_amount']:.2f}"}
-        elif drift == 1:
-            body |= {"loyalty_tier": dice.choice(["gold", "silver"]), "schema_version": 2}
-        else:
-            del body["region"]
-        return "drifted"
-    return None

@@ -1,5 +1,7 @@
 """The face of prepare_run: what goes in, what comes out."""
 
+from typing import NamedTuple
+
 from goldline.task import task
 
 
@@ -16,9 +18,11 @@ def prepare_run(
     bucket: str,
     dataset_prefix: str,
     full_refresh: str,
-) -> str:
-    """Resolve the date, make every contract's table and view, and give the run's card to all other tasks."""
+    train: str,
+) -> NamedTuple("Prepared", [("run", str), ("train", bool)]):  # type: ignore[valid-type]
+    """Resolve the date, make every contract's table and view; the run's card, and whether models are trained."""
     from components.prepare_run.prepare import Settings, prepare_run
+    from goldline.models import trains
 
     settings = Settings(
         project=project,
@@ -28,4 +32,5 @@ def prepare_run(
         full_refresh=full_refresh,
         lookback_days=lookback_days,
     )
-    return prepare_run(job, created, scheduled, run_date, catalog, settings).model_dump_json()
+    card = prepare_run(job, created, scheduled, run_date, catalog, settings)
+    return card.model_dump_json(), trains(card, "churn", train)

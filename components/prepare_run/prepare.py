@@ -20,7 +20,7 @@ from goldline.clients import TIMEOUT, default_project
 from goldline.contract import Contract, SourceContract, TableContract, parse
 from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake
-from goldline.ops import TABLES, RejectedRow
+from goldline.ops import PARTITIONED_BY, TABLES, RejectedRow
 from goldline.record import recorded
 from goldline.run import Run
 from goldline.schema import SchemaChangeError, ensure, ensure_plain
@@ -101,7 +101,7 @@ def _make_tables(client: bigquery.Client, run: Run, contracts: list[Contract]) -
         dataset.location = run.location
         client.create_dataset(dataset, exists_ok=True, timeout=TIMEOUT)
     for name, row in TABLES.items():
-        ensure_plain(client, name, row.columns(), run)
+        ensure_plain(client, name, row.columns(), run, PARTITIONED_BY.get(name))
     for contract in contracts:
         if not isinstance(contract, TableContract) or contract.write == "view":
             continue

@@ -23,10 +23,17 @@ def ensure_source(client: bigquery.Client, lake: Lake, contract: SourceContract,
         client.delete_table(wanted.reference, not_found_ok=True, timeout=TIMEOUT)
         client.create_table(wanted, exists_ok=True, timeout=TIMEOUT)
         client.delete_table(run.table(contract.view), not_found_ok=True, timeout=TIMEOUT)
+    _ensure_view(client, contract, run)
+
+
+def _ensure_view(client: bigquery.Client, contract: SourceContract, run: Run) -> None:
     view = bigquery.Table(run.table(contract.view))
     view.view_query = newest_commits(contract, run)
     view.description = f"{contract.description} The newest commit of each run date."
-    client.create_table(view, exists_ok=True, timeout=TIMEOUT)
+    found = client.create_table(view, exists_ok=True, timeout=TIMEOUT)
+    if found.view_query.strip() != view.view_query:  # an earlier goldline's
+        client.delete_table(view, timeout=TIMEOUT)
+        client.create_table(view, timeout=TIMEOUT)
 
 
 def external_table(contract: SourceContract, run: Run) -> bigquery.Table:
@@ -50,16 +57,27 @@ def external_table(contract: SourceContract, run: Run) -> bigquery.Table:
 
 
 def newest_commits(contract: SourceContract, run: Run) -> str:
-    """The SELECT of the view: files of the newest commit of each date, so no killed or rival attempt is ever read."""
+    """The SELECT of the view: files of the newest commit of each date, so no killed or rival attempt is ever read.
+
+    Of records that live, only those whose pseudonyms were made with the newest commit's key: after a rotation the
+    first export holds them all anew, and the same version of a record under two keys would be one too many.
+    """
     return f"""select files.*
 from `{run.table(contract.source)}` as files
 inner join (
-    select run_date, attempt
+    select
+        run_date,
+        attempt,
+        first_value(pii_key_version) over (order by committed_at desc, attempt desc) as newest_key_version
     from `{run.table("ops.commits")}`
     where source = '{contract.source}'
     qualify row_number() over (partition by run_date order by committed_at desc, attempt desc) = 1
 ) as commits
-    on files.run_date = commits.run_date and files.attempt = commits.attempt"""
+    on files.run_date = commits.run_date and files.attempt = commits.attempt
+where
+    files._is_deleted
+    or commits.newest_key_version is null
+    or coalesce(files._pii_key_version = commits.newest_key_version, true)"""
 
 
 def empty_file(contract: SourceContract) -> bytes:

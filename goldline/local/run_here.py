@@ -49,10 +49,18 @@ class Outcome:
 
 
 def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = None) -> int:
-    """Run the pipeline with parameters that are checked already; 1 if it failed."""
+    """Run the pipeline with parameters that are checked already; 1 if it failed.
+
+    Raises:
+        ValueError: the run would write into a real Firestore.
+    """
     out = out or sys.stdout
-    folder = _new_folder(home)
     arguments = {**LOCAL, **parameters}
+    if stack.reads_real_firestore() and arguments["simulated"]:
+        raise ValueError(
+            "GOLDLINE_FIRESTORE=real only reads: add --no-simulated, or the simulators would write into it"
+        )
+    folder = _new_folder(home)
     (folder / "pipeline.json").write_text(_fresh_spec(out), encoding="utf-8")
     (folder / "arguments.json").write_text(json.dumps(arguments, indent=1), encoding="utf-8")
     start = time.monotonic()

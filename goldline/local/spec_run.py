@@ -57,6 +57,9 @@ class Tasks:
         from kfp.local.status import Status
 
         self._name = arguments["task_name"].replace("-", "_")
+        if _lacks_artifacts(arguments["task_spec"], arguments["io_store"]):
+            self.teller.tell("skipped", task=self._name)
+            return {}, Status.FAILURE
         self._count += 1
         spec = type(arguments["task_spec"])()
         spec.CopyFrom(arguments["task_spec"])
@@ -104,6 +107,20 @@ class Tasks:
     @property
     def _folder(self) -> Path:
         return self.folder / "tasks" / f"{self._count:02d}-{self._name}"
+
+
+def _lacks_artifacts(task_spec: Any, io_store: Any) -> bool:  # noqa: ANN401, kfp has no types
+    """Whether a task that ignores failures before it (`.ignore_upstream_failure()`) has nothing to work on.
+
+    kfp.local starts it all the same and crashes where it looks for what the failed task did not make.
+    """
+    for source in task_spec.inputs.artifacts.values():
+        if made := source.task_output_artifact.producer_task:
+            try:
+                io_store.get_task_output(made, source.task_output_artifact.output_artifact_key)
+            except ValueError:
+                return True
+    return False
 
 
 def filled(spec: str, created: datetime) -> str:

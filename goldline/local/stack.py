@@ -45,9 +45,13 @@ class Addresses:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that Google's clients obey, and where the key for pseudonyms lies."""
+        """The variables that Google's clients obey, and where the key for pseudonyms lies.
+
+        With GOLDLINE_FIRESTORE=real the one for Firestore is left out: its client then reads the real service.
+        """
+        emulated = {"FIRESTORE_EMULATOR_HOST": f"{HOST}:{self.firestore}"}
         return {
-            "FIRESTORE_EMULATOR_HOST": f"{HOST}:{self.firestore}",
+            **({} if reads_real_firestore() else emulated),
             "STORAGE_EMULATOR_HOST": f"http://{HOST}:{self.storage}",
             "BIGQUERY_EMULATOR_HOST": f"http://{HOST}:{self.bigquery}",
             "BIGQUERY_STORAGE_EMULATOR_HOST": f"{HOST}:{self.bigquery_read}",
@@ -59,6 +63,11 @@ class Addresses:
         """Whether all servers run and listen. Both: one that is started again listens before its id is written down."""
         ports = (self.storage, self.bigquery, self.bigquery_read, self.firestore)
         return all(map(processes.is_running, self.pids.values())) and all(map(processes.is_listening, ports))
+
+
+def reads_real_firestore() -> bool:
+    """Whether documents are read from the real Firestore, into the laptop's lake and warehouse."""
+    return os.environ.get("GOLDLINE_FIRESTORE") == "real"
 
 
 def default_home() -> Path:

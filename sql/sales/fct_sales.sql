@@ -8,7 +8,9 @@ select
     region,
     shipping_country,
     payment_method,
+    payment_method_category,
     status,
+    is_valid_transaction,
     status = 'completed' and not is_deleted as is_valid,
 
     quantity,

@@ -27,7 +27,9 @@ typed as (
         lower(channel) as channel,
         region,
         lower(status) as status,
+        is_valid_transaction,
         lower(payment_method) as payment_method,
+        lower(payment_method_category) as payment_method_category,
         array(
             select as struct
                 item.sku,
@@ -67,7 +69,9 @@ select
     channel,
     region,
     status,
+    is_valid_transaction,
     payment_method,
+    payment_method_category,
     items,
     shipping_city,
     shipping_country,

@@ -498,7 +498,7 @@ def test_the_order_of_documents_and_of_their_fields_does_not_matter(bodies: list
 def test_the_simulated_shop_is_landed_as_it_was_planted() -> None:
     source = contracts()["sales/ext_sales"]
     assert isinstance(source, SourceContract)
-    world, landing = World(7, 25), Landing(source, KEY)
+    world, landing = World(7, 500), Landing(source, KEY)
     day = datetime.date(2026, 11, 20)
     made = [sale for back in range(20) for sale in world.sales(day - DAY * back)]
     held = {name: body for sale in made for name, body in sale.documents(day)}

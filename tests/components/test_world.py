@@ -6,23 +6,27 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from random import Random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.generate_sales import defects as planting
 from components.generate_sales import world as module
-from components.generate_sales.world import DAY, JUNK, LATE_DAYS_MAX, REFUND_DAYS_MAX, World, mixed
+from components.generate_sales.defects import JUNK, mixed
+from components.generate_sales.habits import CLOSES, OPENS, RETURN, Habits, season
+from components.generate_sales.world import DAY, LATE_DAYS_MAX, REFUND_DAYS_MAX, Sale, World, standing
 from goldline.timestamps import parse
 
 FIRST = datetime.date(2026, 10, 1)
 DAYS = [FIRST + DAY * i for i in range(40)]
-WORLD = World(seed=7, sales_per_day=25)
+WORLD = World(7, 300)
 Documents = dict[str, dict[str, Any]]
 
 
@@ -35,37 +39,43 @@ def collection(day: datetime.date, world: World = WORLD) -> Documents:
 
 
 def test_a_sale_in_full() -> None:
-    [(name, body)] = next(iter(World(7, 1).sales(FIRST))).documents(FIRST)
-    assert name == body["sale_id"] == "s20261001-00000"
+    sale = next(sale for sale in WORLD.sales(FIRST) if sale.appears.date() == FIRST)
+    name, body = next(sale.documents(FIRST))
+    assert name == body["sale_id"] == sale.sale_id
+    assert name.startswith("s20261001-")
     assert set(body) == {
         *("sale_id", "customer_id", "contact_email_hashed", "credit_card_last4", "sale_timestamp", "product"),
         *("category", "quantity", "unit_price", "discount", "total_amount", "currency", "channel", "region", "status"),
-        *("payment_method", "items", "shipping", "schema_version", "updated_at"),
+        *("payment_method", "payment_method_category", "is_valid_transaction", "items", "shipping"),
+        *("schema_version", "updated_at"),
     }
+    assert set(body["shipping"]) == {"name", "street", "phone", "city", "country"}
     assert body["quantity"] == sum(line["quantity"] for line in body["items"])
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.permutations(DAYS[:10]))
 def test_the_order_of_days_does_not_matter(days: list[datetime.date]) -> None:
-    other = World(seed=7, sales_per_day=25)
+    other = World(7, 300)
     made = {day: list(other.sales(day)) for day in days}
     assert made == {day: list(WORLD.sales(day)) for day in days}
 
 
 def test_a_larger_shop_also_makes_the_sales_of_a_smaller_one() -> None:
-    assert list(World(7, 50).sales(FIRST))[:25] == list(WORLD.sales(FIRST))
+    larger = {sale.sale_id: sale for sale in World(7, 500).sales(FIRST)}
+    assert all(larger[sale.sale_id] == sale for sale in WORLD.sales(FIRST))
+    assert len(larger) > len(list(WORLD.sales(FIRST)))
 
 
 def test_another_seed_is_another_shop() -> None:
-    assert World(8, 25).customers != WORLD.customers
-    assert collection(FIRST, World(8, 25)) != collection(FIRST)
+    assert World(8, 300).customers != WORLD.customers
+    assert collection(FIRST, World(8, 300)) != collection(FIRST)
 
 
 def test_every_process_makes_the_same_documents() -> None:
     code = (
         "import datetime; from components.generate_sales.world import World;"
-        "print([list(s.documents(s.appears.date())) for s in World(7, 25).sales(datetime.date(2026, 10, 1))])"
+        "print([list(s.documents(s.appears.date())) for s in World(7, 300).sales(datetime.date(2026, 10, 1))])"
     )
     here = str([list(sale.documents(sale.appears.date())) for sale in WORLD.sales(FIRST)])
     there = subprocess.run(
@@ -78,6 +88,9 @@ def test_every_process_makes_the_same_documents() -> None:
     assert there.stdout.strip() == here
 
 
+CHANGES = {"updated_at", "status", "is_valid_transaction"}
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, len(DAYS) - 1), st.integers(0, 15))
 def test_time_only_goes_on(i: int, later: int) -> None:
@@ -86,10 +99,9 @@ def test_time_only_goes_on(i: int, later: int) -> None:
         now = late[name]
         assert now["updated_at"] >= body["updated_at"]
         assert body["updated_at"].date() <= DAYS[i]
-        # Nothing changes in silence, and nothing but the status changes at all.
+        # Nothing changes in silence, and nothing but the status and what is derived from it changes at all.
         assert (now["updated_at"] == body["updated_at"]) == (now == body)
-        kept = {k: v for k, v in body.items() if k not in ("updated_at", "status")}
-        assert kept == {k: v for k, v in now.items() if k not in ("updated_at", "status")}
+        assert {k: v for k, v in body.items() if k not in CHANGES} == {k: v for k, v in now.items() if k not in CHANGES}
 
 
 def test_what_appears_is_never_older_than_its_sale() -> None:
@@ -113,9 +125,10 @@ def defects(held: Documents) -> Counter[str]:
     found = Counter[str](documents=len(held))
     for name, body in held.items():
         unreadable = body["sale_timestamp"] in JUNK or body["total_amount"] == "free"
-        drifted = isinstance(body["quantity"], str) or "loyalty_tier" in body or "region" not in body
-        assert not (unreadable and drifted)
-        found.update(unreadable=unreadable, drifted=drifted, repeated=name.endswith("-again"))
+        drifted = isinstance(body["quantity"], str) or "region" not in body
+        undeclared = "loyalty_tier" in body
+        assert unreadable + drifted + undeclared <= 1
+        found.update(unreadable=unreadable, drifted=drifted, undeclared=undeclared, repeated=name.endswith("-again"))
     return +found
 
 
@@ -137,30 +150,95 @@ def test_what_is_planted_is_what_can_be_found(day: datetime.date) -> None:
     assert +found == planted
 
 
-SHARES = ["LATE", "REPEATED", "DRIFTED", "UNREADABLE", "REFUNDED"]
+SHARES: list[tuple[float, Callable[[Sale], bool]]] = [
+    (module.LATE, lambda s: s.appears > s.made),
+    (module.REPEATED, lambda s: s.repeated),
+    (module.CANCELLED, lambda s: s.cancelled),
+    (module.REFUNDED, lambda s: s.refunded is not None),
+    (planting.DRIFTED, lambda s: s.defect == "drifted"),
+    (planting.UNREADABLE, lambda s: s.defect == "unreadable"),
+    (planting.UNDECLARED, lambda s: s.defect == "undeclared"),
+]
 
 
-@pytest.mark.parametrize("kind", SHARES)
-def test_defects_are_as_frequent_as_told(kind: str) -> None:
-    sales = [sale for day in DAYS[:20] for sale in World(11, 200).sales(day)]
-    has = {
-        "LATE": lambda s: s.appears > s.made,
-        "REPEATED": lambda s: s.repeated,
-        "DRIFTED": lambda s: s.defect == "drifted",
-        "UNREADABLE": lambda s: s.defect == "unreadable",
-        "REFUNDED": lambda s: s.refunded is not None,
-    }[kind]
-    share, expected = sum(map(has, sales)) / len(sales), getattr(module, kind)
-    assert abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / len(sales))
+@cache
+def many() -> list[Sale]:
+    return [sale for day in DAYS for sale in World(11, 2000).sales(day)]
+
+
+@pytest.mark.parametrize(("expected", "has"), SHARES)
+def test_fates_and_defects_are_as_frequent_as_told(expected: float, has: Callable[[Sale], bool]) -> None:
+    share = sum(map(has, many())) / len(many())
+    assert abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / len(many()))
 
 
 def test_every_kind_of_defect_is_there() -> None:
-    held = [sale.body for day in DAYS for sale in World(11, 100).sales(day)]
+    held = [sale.body for sale in many()]
     assert {body["sale_timestamp"] for body in held} >= set(JUNK)
     assert any(body["total_amount"] == "free" for body in held)
     assert any(isinstance(body["quantity"], str) for body in held)
     assert any("loyalty_tier" in body for body in held)
     assert any("region" not in body for body in held)
+
+
+# Customers
+
+
+def test_a_sale_counts_while_it_is_completed() -> None:
+    last = DAYS[-1] + DAY * (LATE_DAYS_MAX + REFUND_DAYS_MAX)
+    documents = [(sale, document) for sale in many() for _, document in sale.documents(last)]
+    assert Counter(d["status"] for _, d in documents).keys() == {"completed", "cancelled", "refunded"}
+    assert all(d["is_valid_transaction"] == (d["status"] == "completed") for _, d in documents)
+    assert all((d["status"] == "refunded") == (s.refunded is not None) for s, d in documents)
+
+
+@pytest.mark.parametrize("days", [0, 1, 4, 9, 14, 30])
+def test_as_many_sales_stand_after_some_days_as_told(days: int) -> None:
+    def stands(sale: Sale) -> bool:
+        return any(d["is_valid_transaction"] for _, d in sale.documents(sale.made.date() + DAY * days))
+
+    share, expected = sum(map(stands, many())) / len(many()), standing(days)
+    assert abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / len(many()))
+
+
+@pytest.mark.parametrize("year", [2016, 2026, 2040])
+def test_the_shop_is_as_busy_in_any_year(year: int) -> None:
+    first = datetime.date(year, 4, 1)
+    assert 100 < sum(Habits(7, 2000).counts(first + DAY * i).sum() for i in range(120)) / 120 < 150
+
+
+def test_purchases_come_at_the_rates_and_in_the_seasons() -> None:
+    habits, days = Habits(7, 2000), [FIRST + DAY * i for i in range(365)]
+    expected = sum(habits.expected(day)[habits.present(day)].sum() for day in days)
+    assert abs(sum(habits.counts(day).sum() for day in days) - expected) < 4 * math.sqrt(expected)
+    assert abs(sum(map(season, days)) / 365 - 1) < 0.01
+
+
+def test_customers_leave_and_return_as_often_as_told() -> None:
+    habits, days = Habits(7, 2000), [FIRST + DAY * i for i in range(365)]
+    present = np.array([habits.present(day) for day in days])
+    left = (present[:-1] & ~present[1:]).sum()
+    expected = (present[:-1] * habits.hazards).sum()
+    assert abs(left - expected) < 4 * math.sqrt(expected)
+    returned, expected = (~present[:-1] & present[1:]).sum(), (~present[:-1]).sum() * RETURN
+    assert abs(returned - expected) < 4 * math.sqrt(expected)
+    assert abs(present[0].mean() - habits.shares.mean()) < 0.04
+
+
+@pytest.mark.parametrize("day", [OPENS - DAY, CLOSES])
+def test_days_beyond_the_simulation_are_refused(day: datetime.date) -> None:
+    with pytest.raises(ValueError, match=f"is open from {OPENS} until {CLOSES}, not on {day}"):
+        list(WORLD.sales(day))
+
+
+def test_a_few_move_and_their_documents_show_it() -> None:
+    homes: dict[str, set[str]] = {}
+    for sale in many():
+        homes.setdefault(sale.body["customer_id"], set()).add(sale.body["shipping"]["street"])
+    moved = [name for name, streets in homes.items() if len(streets) > 1]
+    assert 0 < len(moved) < 0.05 * len(homes)
+    known = {c.customer_id: {home.street for home in c.homes} for c in World(11, 2000).customers}
+    assert all(streets <= known[name] for name, streets in homes.items())
 
 
 # Timestamps of mixed form

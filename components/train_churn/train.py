@@ -1,0 +1,257 @@
+"""Learn from past cut-offs which customers will not buy again in the next 30 days.
+
+For each cut-off the features are what the features' SELECT gives with `@run_date` on that day; the label is what
+happened strictly after it. The rows of the latest cut-off are the test; training rows are those of cut-offs whose
+labels were known by then, so that no day is both learnt from and judged on.
+"""
+
+import datetime
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from goldline.contract import Column, TableContract
+from goldline.models import (
+    BASELINE,
+    LABEL,
+    Feature,
+    Matrix,
+    ModelError,
+    Signature,
+    Store,
+    Vector,
+    conformed,
+    feature_columns,
+    features_of,
+    filled,
+    keys,
+    libraries,
+    matrix,
+    read_rows,
+    sha256,
+)
+from goldline.record import CheckResult, recorded
+from goldline.run import Run
+from goldline.sql import prefixed, reads
+
+LOG = logging.getLogger(__name__)
+NAME = "churn"
+FLOW = "sales"
+DAY = datetime.timedelta(days=1)
+HORIZON = 30 * DAY  # without a valid purchase for so long, a customer has churned
+STEP = 7 * DAY
+CUTOFFS_MAX = 8
+HISTORY_MIN = 14 * DAY  # of sales before a cut-off, that there be something to tell customers apart by
+ROWS_MAX = 30_000  # of a cut-off that are learnt from: half a gigabyte in all, and more would tell no more
+CLASS_MIN = 10  # rows of each class, in training and in test
+RECENCY = "recency_days"  # the baseline's only feature
+STRENGTH = 0.01  # C of the logistic regression: the less, the more it is held back
+
+# A customer without a valid purchase in the days after @run_date has churned.
+TRAINING = f"""select features.*, buyers.customer_id is null as {LABEL}
+from (
+{{select}}
+) as features
+left join (
+    select distinct customer_id
+    from `{{sales}}`
+    where is_valid and sale_date > @run_date and sale_date <= date_add(@run_date, interval {HORIZON.days} day)
+) as buyers
+    on features.customer_id = buyers.customer_id"""
+FIRST_SALE = "select min(sale_date) as first_sale from `{sales}` where sale_date <= @run_date"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and the rows to judge it on, as they lie in the lake."""
+
+    signature: Signature
+    model_uri: str
+    dataset_uri: str
+
+    def summary(self) -> dict[str, str]:
+        """What the model's artifact says of it."""
+        return {"name": self.signature.name, "version": self.signature.version, "kind": self.signature.kind}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to learn from and rows to judge on, each with its key, `cutoff`, features and label."""
+
+    train: pa.Table
+    test: pa.Table
+
+    def check(self) -> None:
+        """Make sure that there is something to tell apart.
+
+        Raises:
+            ModelError: training or test has too few rows of a class.
+        """
+        for name, rows in {"training": self.train, "test": self.test}.items():
+            churned = int(labels(rows).sum())
+            if min(churned, rows.num_rows - churned) < CLASS_MIN:
+                raise ModelError(
+                    f"model {NAME}: expected {CLASS_MIN} {name} rows of each class, got {churned} that churned and "
+                    f"{rows.num_rows - churned} that did not (cut-offs {', '.join(map(str, days(rows)))})"
+                )
+
+
+def train_churn(run: Run, select: str, contract_text: str, seed: int) -> Trained | None:
+    """Train a version and put it into the lake; None where the history is too short.
+
+    Args:
+        run: the run's card.
+        select: the SELECT of the features' table.
+        contract_text: its contract.
+        seed: of what is drawn at random.
+
+    Raises:
+        ModelError: too few rows, or of one class only, or the SELECT does not give what the contract says.
+        JobError: BigQuery could not run the SELECT.
+    """
+    contract = features_of(contract_text)
+    with recorded(run, f"train_{NAME}", FLOW) as record:
+        days = cutoffs(run.run_date, first_sale(run))
+        check = {"subject": NAME, "name": f"sales reach back {reach().days} days", "level": "warn"}
+        record.checks.append(CheckResult.model_validate({**check, "failing": int(len(days) < 2)}))
+        if len(days) < 2:
+            LOG.warning("%s is not trained: sales reach back less than %d days", NAME, reach().days)
+            return None
+        rows = read(run, select, contract, days, seed)
+        rows.check()
+        trained = fit_and_save(run, contract, rows, seed)
+        record.counts = dict(trained.signature.metrics)
+        return trained
+
+
+def cutoffs(run_date: datetime.date, first: datetime.date | None) -> list[datetime.date]:
+    """The test's cut-off, then those to learn from: all of their labels end on or before it."""
+    if first is None:
+        return []
+    test = run_date - HORIZON
+    learnt = [test - HORIZON - i * STEP for i in range(CUTOFFS_MAX - 1)]
+    return [day for day in (test, *learnt) if day - first >= HISTORY_MIN]
+
+
+def reach() -> datetime.timedelta:
+    """How far back sales must reach for a test and one cut-off to learn from."""
+    return HORIZON + HORIZON + HISTORY_MIN
+
+
+def first_sale(run: Run) -> datetime.date | None:
+    """The day of the first sale."""
+    found = read_rows(run, NAME, FIRST_SALE.format(sales=run.table("gold.fct_sales")), run.run_date)
+    first: datetime.date | None = found.column("first_sale")[0].as_py()
+    return first
+
+
+def read(run: Run, select: str, contract: TableContract, days: Sequence[datetime.date], seed: int) -> Rows:
+    """The rows of all cut-offs; those of the first are the test."""
+    text = prefixed(select.rstrip().rstrip(";"), run.dataset_prefix, reads(select))
+    sql = TRAINING.format(select=text, sales=run.table("gold.fct_sales"))
+    test, *learnt = days
+    parts = [sampled(_of(day, read_rows(run, NAME, sql, day), contract), ROWS_MAX, seed) for day in learnt]
+    return Rows(pa.concat_tables(parts), _of(test, read_rows(run, NAME, sql, test), contract))
+
+
+def sampled(rows: pa.Table, most: int, seed: int) -> pa.Table:
+    """At most so many of the rows, in their order."""
+    if rows.num_rows <= most:
+        return rows
+    return rows.take(np.sort(np.random.default_rng(seed).choice(rows.num_rows, most, replace=False)))
+
+
+def _of(day: datetime.date, rows: pa.Table, contract: TableContract) -> pa.Table:
+    """A cut-off's rows in a fixed order: key, cut-off, features, label."""
+    key = keys(contract)
+    columns = [contract.column(name) for name in key] + feature_columns(contract)
+    kept = conformed(rows, columns)
+    kept = kept.add_column(len(key), "cutoff", pa.array([day] * rows.num_rows, pa.date32()))
+    kept = kept.append_column(LABEL, rows.column(LABEL).cast(pa.float64()))
+    return kept.sort_by([(name, "ascending") for name in key])
+
+
+def fit_and_save(run: Run, contract: TableContract, rows: Rows, seed: int) -> Trained:
+    """Fit model and baseline, and write them with the test's rows; the same rows and seed make the same version."""
+    columns = filled(feature_columns(contract), rows.train)
+    features, target = matrix(rows.train, columns), labels(rows.train)
+    fitted = classifier(seed).fit(features, target)
+    data = fingerprint(rows, columns)
+    made_of = f"{data} {seed} {libraries()} {fitted!r}"
+    signature = Signature(
+        name=NAME,
+        version=f"{run.run_date:%Y%m%d}-{sha256(made_of.encode())[:8]}",
+        kind="classification",
+        columns=columns,
+        target=f"no valid purchase within {HORIZON.days} days",
+        trained_until=max(days(rows.train)) + HORIZON,
+        libraries=libraries(),
+        model_sha256="",
+        data_sha256=data,
+        metrics=_metrics(rows),
+        run_id=run.run_id,
+    )
+    store = Store(run, NAME)
+    store.save(fitted, signature, rows.test.append_column(BASELINE, pa.array(_baseline(rows, contract))))
+    LOG.info("%s %s: trained on %d rows of %d cut-offs", NAME, signature.version, len(target), len(days(rows.train)))
+    uris = store.lake.uri(store.path(signature.version, "model.skops")), store.test_uri(signature.version)
+    return Trained(signature, *uris)
+
+
+def classifier(seed: int) -> Any:  # noqa: ANN401, scikit-learn has no types
+    """A calibrated judge made only of what skops loads without trusting it.
+
+    Trees are not among that: a forged file could make them read out of bounds. Logarithms and their products let a
+    linear model weigh a customer's silence against their own rhythm.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures, StandardScaler
+
+    return make_pipeline(
+        FunctionTransformer(np.arcsinh),  # a logarithm that takes zero and debts
+        StandardScaler(),
+        PolynomialFeatures(2, include_bias=False),
+        StandardScaler(),
+        LogisticRegression(C=STRENGTH, max_iter=2000, random_state=seed),
+    )
+
+
+def labels(rows: pa.Table) -> Vector:
+    """1 for each row that churned, 0 for the others."""
+    return np.asarray(rows.column(LABEL).to_numpy(), dtype=np.float64)
+
+
+def days(rows: pa.Table) -> list[datetime.date]:
+    """The cut-offs that rows are of."""
+    return sorted(rows.column("cutoff").unique().to_pylist())
+
+
+def fingerprint(rows: Rows, columns: Sequence[Feature]) -> str:
+    """SHA-256 of all rows as the model sees them."""
+    parts = [part for r in (rows.train, rows.test) for part in (matrix(r, columns), labels(r))]
+    return sha256(b"".join([repr(columns).encode(), *(part.tobytes() for part in parts)]))
+
+
+def _baseline(rows: Rows, contract: TableContract) -> Vector:
+    """The test rows' probabilities by one who knows only how long ago each customer bought."""
+    from sklearn.linear_model import LogisticRegression
+
+    recency: list[Column] = [contract.column(RECENCY)]
+    columns = filled(recency, rows.train)
+    judge = LogisticRegression().fit(matrix(rows.train, columns), labels(rows.train))
+    probabilities: Matrix = judge.predict_proba(matrix(rows.test, columns))
+    return np.asarray(probabilities[:, 1])
+
+
+def _metrics(rows: Rows) -> dict[str, float]:
+    return {
+        "train_rows": rows.train.num_rows,
+        "train_churned": labels(rows.train).sum(),
+        "test_rows": rows.test.num_rows,
+        "test_churned": labels(rows.test).sum(),
+    }

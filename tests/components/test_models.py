@@ -1,0 +1,330 @@
+"""Models in the lake: what is refused before it is loaded, who becomes the champion, and for which dates."""
+
+import json
+import pickle
+import uuid
+from datetime import date, timedelta
+from io import BytesIO
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from components.evaluate_model.evaluate import Gate, Judged, evaluate_model
+from components.evaluate_model.scores import Curves
+from goldline import models
+from goldline.contract import Column
+from goldline.local.servers import PROJECT
+from goldline.local.stack import BUCKET, Addresses
+from goldline.models import Feature, ModelError, Signature, Store, should_train, trains, types_of
+from goldline.record import Record
+from goldline.run import Run
+
+DAY = date(2026, 11, 20)  # a Friday
+COLUMNS = (Feature(name="a", type="INT64", fill=0), Feature(name="b", type="FLOAT64", fill=1.5))
+GIVEN = {"a": "INT64", "b": "FLOAT64", "customer_id": "STRING"}
+
+
+def rows(count: int = 400, seed: int = 1) -> pa.Table:
+    dice = np.random.default_rng(seed)
+    a, b = dice.integers(0, 10, count), dice.normal(size=count)
+    chance = 1 / (1 + np.exp(4 - a + b))
+    return pa.table(
+        {
+            "customer_id": [f"c{i}" for i in range(count)],
+            "cutoff": pa.array([DAY] * count, pa.date32()),
+            "a": a,
+            "b": b,
+            "label": (dice.random(count) < chance).astype(float),
+            "baseline": np.clip(b / 10 + 0.5, 0, 1),
+        }
+    )
+
+
+def signature(version: str = "v1", **changes: Any) -> Signature:
+    made = Signature(
+        name="churn",
+        version=version,
+        kind="classification",
+        columns=COLUMNS,
+        target="leaving",
+        trained_until=DAY,
+        libraries=models.libraries(),
+        model_sha256="",
+        data_sha256="0",
+        metrics={"train_rows": 400},
+        run_id="test",
+    )
+    return made.model_copy(update=changes)
+
+
+def classifier(sign: float = 1.0) -> LogisticRegression:
+    """A fitted one; with sign -1 it says the contrary."""
+    train = rows(seed=2)
+    fitted = LogisticRegression().fit(models.matrix(train, COLUMNS), train.column("label").to_numpy())
+    fitted.coef_ *= sign
+    return fitted
+
+
+class Shelf:
+    """The models of one test; nothing here needs a warehouse."""
+
+    def __init__(self) -> None:
+        self.run = Run(
+            run_id=f"test-{uuid.uuid4().hex[:8]}",
+            run_date=DAY,
+            since={},
+            project=PROJECT,
+            location="US",
+            bucket=BUCKET,
+            dataset_prefix=f"t{uuid.uuid4().hex[:8]}_",
+        )
+        self.store = Store(self.run, "churn")
+        self.test = rows()
+
+    def put(self, version: str, fitted: Any, test: pa.Table | None = None, **changes: Any) -> str:
+        self.store.save(fitted, signature(version, **changes), self.test if test is None else test)
+        return version
+
+    def rewrite(self, version: str, content: bytes | None = None, **changes: Any) -> None:
+        """Forge a version: its file, its signature, or both."""
+        if content is not None:
+            self.store.lake.write_bytes(self.store.path(version, "model.skops"), content)
+            changes["model_sha256"] = models.sha256(content)
+        forged = self.store.signature(version).model_copy(update=changes)
+        self.store.lake.write_text(self.store.path(version, "signature.json"), forged.model_dump_json())
+
+    def judge(self, version: str, run: Run | None = None, *, floor: float = 0.6, best: str = "") -> Judged:
+        run = run or self.run
+        return evaluate_model(run, "sales", "churn", version, self.store.test_uri(version), Gate(floor, 0.005), best)
+
+    def record(self) -> Record:
+        run = self.run
+        return Record.model_validate_json(self.store.lake.read_text(f"{run.records}/tasks/evaluate_churn.json"))
+
+
+@pytest.fixture
+def shelf(stack: Addresses) -> Shelf:
+    assert stack
+    return Shelf()
+
+
+def test_a_saved_model_predicts_as_it_did(shelf: Shelf) -> None:
+    fitted = classifier()
+    shelf.put("v1", fitted)
+    loaded = shelf.store.load("v1", GIVEN)
+    expected = fitted.predict_proba(models.matrix(shelf.test, COLUMNS))[:, 1]
+    assert loaded.predict(shelf.test) == pytest.approx(expected, abs=1e-6)
+    assert loaded.signature.model_sha256
+    # The same version again is the same model: what is there stays.
+    shelf.put("v1", classifier(-1))
+    assert shelf.store.load("v1", GIVEN).predict(shelf.test).tolist() == loaded.predict(shelf.test).tolist()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"a": "INT64"}, "expected the column b FLOAT64, got none"),
+        ({**GIVEN, "a": "FLOAT64"}, "expected the column a INT64, got FLOAT64"),
+        ({**GIVEN, "b": "STRING"}, "expected the column b FLOAT64, got STRING"),
+    ],
+)
+def test_other_columns_are_refused(shelf: Shelf, given: dict[str, str], said: str) -> None:
+    shelf.put("v1", classifier())
+    with pytest.raises(ModelError, match=said):
+        shelf.store.load("v1", given)
+
+
+@pytest.mark.parametrize("library", models.LIBRARIES)
+def test_other_libraries_are_refused_but_not_other_patches(shelf: Shelf, library: str) -> None:
+    shelf.put("v1", classifier())
+    now = models.libraries()
+    shelf.rewrite("v1", libraries={**now, library: f"{'.'.join(now[library].split('.')[:2])}.999"})
+    assert shelf.store.load("v1", GIVEN)
+    shelf.rewrite("v1", libraries={**now, library: "0.1.2"})
+    with pytest.raises(ModelError, match=rf"expected {library} 0.1, got {now[library]}. Train it anew"):
+        shelf.store.load("v1", GIVEN)
+
+
+def test_a_file_of_another_hash_is_refused(shelf: Shelf) -> None:
+    shelf.put("v1", classifier())
+    shelf.rewrite("v1", model_sha256="5" * 64)
+    with pytest.raises(ModelError, match=r"expected a file with SHA-256 5555.*, got [0-9a-f]{64}"):
+        shelf.store.load("v1", GIVEN)
+    shelf.rewrite("v1", name="headway")
+    with pytest.raises(ModelError, match="its signature is that of headway v1"):
+        shelf.store.load("v1", GIVEN)
+    shelf.store.lake.write_text(shelf.store.path("v1", "signature.json"), "{}")
+    for version, said in (("v1", "Field required"), ("v0", "no object gs://")):
+        with pytest.raises(ModelError, match=rf"model churn {version}: expected its signature, got: [\s\S]*{said}"):
+            shelf.store.load(version, GIVEN)
+
+
+class Trap:
+    """Unpickled, it would end the test."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exit, (1,))
+
+
+def zipped(**files: str) -> bytes:
+    out = BytesIO()
+    with ZipFile(out, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [pickle.dumps(Trap()), b"", b"PK", zipped(a="1"), zipped(**{"schema.json": "{}"})],
+    ids=["pickle", "empty", "cut", "another zip", "no model"],
+)
+def test_a_file_of_another_format_is_refused_unread(shelf: Shelf, content: bytes) -> None:
+    shelf.put("v1", classifier())
+    shelf.rewrite("v1", content)
+    with pytest.raises(ModelError, match=r"expected a file in skops's format, got something else"):
+        shelf.store.load("v1", GIVEN)
+
+
+def test_types_that_skops_does_not_trust_are_neither_saved_nor_loaded(shelf: Shelf) -> None:
+    import skops.io
+
+    trees = HistGradientBoostingClassifier(max_iter=2).fit(models.matrix(shelf.test, COLUMNS), shelf.test["label"])
+    with pytest.raises(ModelError, match=r"expected only types that skops trusts, got .*TreePredictor"):
+        shelf.put("v1", trees)
+    assert not shelf.store.lake.list(shelf.store.folder)
+    shelf.put("v1", classifier())
+    shelf.rewrite("v1", skops.io.dumps(trees))
+    with pytest.raises(ModelError, match=r"expected only types that skops trusts, got .*TreePredictor"):
+        shelf.store.load("v1", GIVEN)
+
+
+def test_null_is_filled_and_types_are_those_of_bigquery() -> None:
+    columns = [Column.model_validate({"name": n, "type": t, "description": "x"}) for n, t in GIVEN.items()]
+    found = models.conformed(pa.table({"customer_id": ["x", "y"], "b": [None, 2.0], "a": [1, None]}), columns)
+    assert types_of(found) == GIVEN
+    assert models.matrix(found, COLUMNS).tolist() == [[1, 1.5], [0, 2]]
+    assert [f.fill for f in models.filled(columns[:2], found)] == [1, 2]
+    with pytest.raises(ModelError, match="got none named b"):
+        models.conformed(found.drop_columns("b"), columns)
+    with pytest.raises(ModelError, match=r"expected the columns .*'a': 'INT64'.*, got .*'a': 'STRING'"):
+        models.conformed(pa.table({"customer_id": ["x"], "b": [1.0], "a": ["many"]}), columns)
+
+
+def test_the_first_champion_must_pass_floor_and_baseline(shelf: Shelf) -> None:
+    shelf.put("v1", classifier())
+    judged = shelf.judge("v1", floor=0.99)
+    assert (judged.accepted, shelf.store.champion()) == (False, None)
+    checks = {c.name.split(" ", maxsplit=2)[2]: c.failing for c in shelf.record().checks}
+    assert checks["is at least 0.99"] == 1
+    assert shelf.record().status == "succeeded"
+
+    judged = shelf.judge("v1")
+    assert (judged.accepted, shelf.store.champion()) == (True, "v1")
+    assert judged.metrics.keys() == {f"{p}{m}" for p in ("", "baseline_") for m in ("roc_auc", "pr_auc", "brier")}
+    assert judged.metrics["roc_auc"] > 0.8 > judged.metrics["baseline_roc_auc"]
+    assert shelf.record().models[0].metrics == judged.metrics
+
+    better = shelf.test.set_column(shelf.test.num_columns - 1, "baseline", shelf.test["label"])
+    assert not shelf.judge(shelf.put("v2", classifier(), better)).accepted
+
+
+def test_a_worse_challenger_leaves_the_champion(shelf: Shelf) -> None:
+    shelf.judge(shelf.put("v1", classifier()))
+    judged = shelf.judge(shelf.put("v2", classifier(-1)), floor=0.0)
+    assert (judged.accepted, shelf.store.champion()) == (False, "v1")
+    assert judged.metrics["champion_roc_auc"] > judged.metrics["roc_auc"]
+    assert [c.failing for c in shelf.record().checks] == [0, 1, 1]
+    assert shelf.judge(shelf.put("v3", classifier())).accepted  # as good as the champion
+    assert shelf.store.champion() == "v3"
+
+
+def test_a_champion_that_does_not_fit_any_more_is_not_compared(shelf: Shelf) -> None:
+    shelf.judge(shelf.put("v1", classifier()))
+    shelf.rewrite("v1", libraries={**models.libraries(), "skops": "0.1.0"})
+    judged = shelf.judge(shelf.put("v2", classifier()))
+    assert judged.accepted
+    assert "champion_roc_auc" not in judged.metrics
+
+
+def test_an_earlier_date_never_meets_a_later_champion(shelf: Shelf) -> None:
+    shelf.judge(shelf.put("v1", classifier()))
+    tomorrow, yesterday = (shelf.run.model_copy(update={"run_date": DAY + timedelta(days=n)}) for n in (1, -1))
+    assert shelf.judge(shelf.put("v2", classifier()), tomorrow).accepted
+    found = [Store(run, "churn").champion() for run in (yesterday, shelf.run, tomorrow)]
+    assert found == [None, "v1", "v2"]
+
+
+def test_the_best_possible_judge_is_shown_where_it_is_known(shelf: Shelf) -> None:
+    shelf.put("v1", classifier())
+    best = f"simulated/{shelf.run.dataset_prefix}/churn"
+    known = pa.table({"customer_id": shelf.test["customer_id"], "probability": shelf.test["label"]})
+    for table, expected in ((known.slice(1), None), (known, 1.0)):
+        out = BytesIO()
+        pq.write_table(table, out)
+        shelf.store.lake.write_bytes(f"{best}/cutoff={DAY}.parquet", out.getvalue())
+        assert shelf.judge("v1", best=best).metrics.get("best_roc_auc") == expected
+    assert "best_roc_auc" not in shelf.judge("v1", best="simulated/nowhere").metrics
+
+
+def test_rows_that_nobody_can_judge_on_are_refused(shelf: Shelf) -> None:
+    same = shelf.test.set_column(4, "label", pa.array([1.0] * shelf.test.num_rows))
+    with pytest.raises(ModelError, match=r"expected rows labelled 0 and 1 to judge on, got \[1.0\]"):
+        shelf.judge(shelf.put("v1", classifier(), same))
+    with pytest.raises(ModelError, match=r"expected rows with a column baseline..., got"):
+        shelf.judge(shelf.put("v2", classifier(), shelf.test.drop_columns("baseline")))
+
+
+def test_a_regression_is_judged_by_its_error_beside_each_baseline(shelf: Shelf) -> None:
+    dice = np.random.default_rng(3)
+    a, b = dice.integers(0, 10, 300), dice.normal(size=300)
+    truth = 30.0 * a + 5 * b + dice.normal(size=300)
+    test = pa.table({"a": a, "b": b, "label": truth, "baseline_mean": [truth.mean()] * 300, "baseline_last": truth + 9})
+    fitted = LinearRegression().fit(models.matrix(test, COLUMNS), truth)
+    shelf.put("v1", fitted, test, kind="regression")
+    judged = shelf.judge("v1", floor=0.5)
+    assert judged.accepted
+    assert judged.curves is None
+    assert judged.metrics["baseline_last_mae"] == pytest.approx(9)
+    assert judged.metrics["mae"] < 1.5
+    assert judged.metrics["skill"] == pytest.approx(1 - judged.metrics["mae"] / 9, abs=1e-5)
+    assert not shelf.judge("v1", floor=0.95).accepted
+
+
+def test_curves_are_thin_and_finite() -> None:
+    said = np.linspace(0, 1, 5000)
+    curves = Curves.of((np.random.default_rng(1).random(5000) < said).astype(float), said)
+    assert all(len(side) <= 101 for side in curves.roc)
+    json.dumps(curves.roc, allow_nan=False)
+    assert sum(map(sum, curves.confusion)) == 5000
+
+
+@pytest.mark.parametrize(
+    ("train", "day", "has_champion", "expected"),
+    [
+        ("auto", date(2026, 11, 23), True, True),
+        ("auto", DAY, True, False),
+        ("auto", DAY, False, True),
+        ("yes", DAY, True, True),
+        ("no", date(2026, 11, 23), False, False),
+    ],
+)
+def test_when_to_train(train: str, day: date, has_champion: bool, expected: bool) -> None:
+    assert should_train(train, day, has_champion=has_champion) is expected
+
+
+def test_a_run_trains_where_no_champion_can_be_used(shelf: Shelf) -> None:
+    run = shelf.run
+    assert trains(run, "churn", "auto")
+    shelf.judge(shelf.put("v1", classifier()))
+    assert not trains(run, "churn", "auto")
+    shelf.rewrite("v1", libraries={**models.libraries(), "numpy": "0.1.0"})
+    assert trains(run, "churn", "auto")
+    with pytest.raises(ValueError, match="train: expected one of auto, yes, no, got 'maybe'"):
+        trains(run, "churn", "maybe")
