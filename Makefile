@@ -17,9 +17,20 @@ install: .venv/installed ## Make .venv, from the lock file
 run: .venv/installed ## Run the compiled pipeline here; ARGS="--run-date 2026-11-20 --flows sales" are handed to goldline run
 	@.venv/bin/goldline run $(ARGS)
 
+SERVER_TESTS := tests/local/test_firestore.py $(wildcard tests/local/test_warehouse_*.py)
+PYTEST := .venv/bin/pytest -n 2 --dist loadfile
+
 .PHONY: test
-test: .venv/installed ## Run all tests, one whole run of the pipeline among them
-	@.venv/bin/pytest -n 2 --dist loadfile $(ARGS)
+test: .venv/installed ## Run the tests, whole runs of the pipeline among them
+	@$(PYTEST) $(SERVER_TESTS:%=--ignore=%) $(ARGS)
+
+.PHONY: test-servers
+test-servers: .venv/installed ## Run the gate of the laptop's servers: before each bump of their versions, and in CI
+	@$(PYTEST) $(SERVER_TESTS) $(ARGS)
+
+.PHONY: proof-days
+proof-days: .venv/installed ## Prove that days may come in any order, and twice (minutes)
+	@.venv/bin/pytest tests/proofs/proof_days_in_any_order.py --timeout 1500
 
 .PHONY: compile
 compile: .venv/installed ## Compile pipeline.py to pipeline.json and check it

@@ -206,7 +206,8 @@ def test_what_goes_without_saying_is_checked_too(shop: Shop, select: str, said: 
     shop.give(("a", "2026-11-18", 1, 1, "2026-11-20"))
     with pytest.raises(AuditError, match=said):
         shop.build(contract(REBUILD), select)
-    assert shop.rows("gold.dim_thing") == []
+    with pytest.raises(NotFound):
+        shop.client.get_table(shop.run.table("gold.dim_thing"))
 
 
 def test_a_snapshot_replaces_its_date_alone(shop: Shop) -> None:
