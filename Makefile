@@ -18,7 +18,7 @@ run: .venv/installed ## Run the compiled pipeline here; ARGS="--run-date 2026-11
 	@.venv/bin/goldline run $(ARGS)
 
 SERVER_TESTS := tests/local/test_firestore.py $(wildcard tests/local/test_warehouse_*.py)
-PYTEST := .venv/bin/pytest -n 2 --dist loadfile
+PYTEST := .venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: .venv/installed ## Run the tests, whole runs of the pipeline among them
