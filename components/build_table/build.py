@@ -164,9 +164,10 @@ class Builder:
     def _stop_if_blocked(self) -> None:
         if blocking := [c for c in self.record.checks if c.failing and c.level == "block"]:
             found = "; ".join(f"{c.name!r}: {c.failing} rows fail" for c in blocking)
-            where = {c.name: c.where for c in self.contract.checks}
-            looks = [f" See them: select * from `{self._stage('stage')}` where {where.get(c.name)}" for c in blocking]
-            hint = looks[0] if blocking[0].name in where else ""
+            names = {c.name for c in blocking}
+            caught = [c for c in self.contract.checks if c.name in names]
+            has_stage = caught and self.contract.write != "view"
+            hint = f" See them: {statements.failing_rows(caught[0], self._stage('stage'))}" if has_stage else ""
             raise AuditError(f"{self.contract.table} was not published, the table stays as it was. {found}.{hint}")
 
     def _publish_rejects(self, rejected: int) -> None:
