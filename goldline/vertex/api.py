@@ -6,6 +6,7 @@ hold both against each other and against its types.
 """
 
 import json
+import logging
 import os
 import random
 import time
@@ -55,6 +56,8 @@ class Cloud:
     """Google's APIs, for one process."""
 
     def __init__(self) -> None:
+        # It warns where the credentials name no project. Ours is the environment's.
+        logging.getLogger("google.auth._default").setLevel(logging.ERROR)
         try:
             credentials, _ = google.auth.default(scopes=[SCOPE])
         except GoogleAuthError as error:
@@ -77,7 +80,7 @@ class Cloud:
                 return None
             raise
 
-    def list(self, service: str, path: str, key: str, **query: str | int) -> Iterator[dict[str, Any]]:
+    def every(self, service: str, path: str, key: str, **query: str | int) -> Iterator[dict[str, Any]]:
         """All resources of a listing, page by page."""
         token = ""
         while True:

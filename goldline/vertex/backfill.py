@@ -102,7 +102,7 @@ class Backfill:
         left = [day for day in days if not day.done]
         self.out.write(f"{len(days)} dates of {', '.join(self.flows)}: {len(left)} to run, the rest is done\n")
 
-    def run(self, days: Sequence[Day], parallel: int, every: float = POLL_SECONDS) -> int:
+    def run(self, days: Sequence[Day], parallel: int, every: float | None = None) -> int:
         """Run what is to be run; 1 if a run failed. After a failure those under way end, and no more are started."""
         waiting = [day for day in days if not day.done]
         running: list[tuple[Day, CloudRun]] = []
@@ -122,7 +122,7 @@ class Backfill:
                 self.out.write(f"  {day.date}  {state.lower()}: {run.address}\n{failures(job, self.environment)}")
             running = still
             if running:
-                time.sleep(every)
+                time.sleep(POLL_SECONDS if every is None else every)
         if failed:
             self.out.write(f"{failed} failed, {len(waiting)} were not started; the same command goes on from there\n")
         return 1 if failed else 0
@@ -146,7 +146,8 @@ class Backfill:
         """The dates that every flow asked for has finished."""
         sql = (
             f"select cast(run_date as string) as run_date, flow from {ops_runs(self.values)} "
-            f"where status = 'succeeded' and flow is not null and run_date between date '{first}' and date '{last}' group by run_date, flow"
+            f"where status = 'succeeded' and flow is not null "
+            f"and run_date between date '{first}' and date '{last}' group by run_date, flow"
         )
         location = str(self.values["location"])
         try:

@@ -23,7 +23,7 @@ def schedule(environment: str, verb: str, names: Sequence[str], image: str) -> i
     where, spec, cloud = prepared(environment, image)
     schedules = Schedules(where, spec, cloud)
     if verb == "list":
-        schedules.list()
+        schedules.show()
         return 0
     for name in names or sorted(where.schedules):
         getattr(schedules, verb)(name)

@@ -212,7 +212,7 @@ class Doctor:
         if self.cloud.find("secretmanager", f"v1/{name}") is None:
             mend = f"gcloud secrets create {SECRET_ID} --replication-policy automatic {self._in_project}"
             yield Told(False, f"there is no secret {SECRET_ID}, the key for pseudonyms", f"{mend}; {_first_key(name)}")
-        elif not list(self.cloud.list("secretmanager", f"v1/{name}/versions", "versions", filter="state:ENABLED")):
+        elif not list(self.cloud.every("secretmanager", f"v1/{name}/versions", "versions", filter="state:ENABLED")):
             yield Told(False, f"the secret {SECRET_ID} has no enabled version", _first_key(name))
         else:
             yield Told(True, f"secret {SECRET_ID}")

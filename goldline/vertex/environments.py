@@ -173,13 +173,10 @@ def _read(file: Path) -> dict[str, Any]:
         raise EnvironmentsError(f"there is no {file}, which names the environments") from None
     except yaml.YAMLError as error:
         raise EnvironmentsError(f"{file.name} is no YAML: {error}") from None
-    if (
-        not isinstance(content, dict)
-        or content.keys() != {"environments"}
-        or not isinstance(content["environments"], dict)
-    ):
+    found = content.get("environments") if isinstance(content, dict) and len(content) == 1 else None
+    if not isinstance(found, dict):
         raise EnvironmentsError(f"{file.name}: expected one key, environments, and environments by name in it")
-    return content["environments"]
+    return found
 
 
 def _check_parameters(where: str, parameters: Mapping[str, Scalar], declared: Mapping[str, Any]) -> None:

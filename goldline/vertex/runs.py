@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from goldline import spec as specs
 from goldline.jobs import label
 from goldline.vertex import environments
-from goldline.vertex.api import Cloud, CloudError
+from goldline.vertex.api import PASSING, Cloud, CloudError
 from goldline.vertex.environments import Environment, Scalar
 from goldline.vertex.images import by_digest
 from goldline.vertex.progress import Progress, failures
@@ -60,7 +60,7 @@ class CloudRun:
         """The run as Vertex AI tells of it: a PipelineJob."""
         return self.cloud.get(service(self.environment), f"v1/{self.name}")
 
-    def wait(self, out: TextIO | None = None, every: float = POLL_SECONDS) -> str:
+    def wait(self, out: TextIO | None = None, every: float | None = None) -> str:
         """Follow the run to its end, showing its tasks as they end; `succeeded`, `failed`, `cancelled` or `paused`."""
         out = out or sys.stdout
         progress = Progress(out)
@@ -69,7 +69,7 @@ class CloudRun:
             progress.show(job)
             if job.get("state") in _ENDED:
                 break
-            time.sleep(every)
+            time.sleep(POLL_SECONDS if every is None else every)
         state = str(job["state"]).removeprefix("PIPELINE_STATE_").lower()
         out.write(failures(job, self.environment))
         out.write(f"{state}: {self.job_id}, {self.address}\n")
@@ -176,14 +176,14 @@ def create(cloud: Cloud, environment: Environment, job_id: str, body: Mapping[st
     try:
         cloud.post(service(environment), f"v1/{environment.parent}/pipelineJobs", body, pipelineJobId=job_id)
     except CloudError as error:
-        if error.status != HTTPStatus.CONFLICT:
+        if error.status in {0, *PASSING} - {HTTPStatus.TOO_MANY_REQUESTS}:
             raise CloudError(
-                f"{error}\nwhether it was submitted is not known; this finds out, and submits it only if it was not: "
-                f"add --job-id {job_id}"
-                if error.status == 0
-                else str(error),
+                f"{error}\nwhether {job_id} was submitted is not known. The same command with --job-id {job_id} finds "
+                f"out, and submits it only if it was not",
                 error.status,
             ) from error
+        if error.status != HTTPStatus.CONFLICT:
+            raise
         if run.read().get("labels", {}).get(REQUEST) != body["labels"][REQUEST]:
             raise CloudError(f"{job_id} is the id of another run, {run.address}", error.status) from error
     return run

@@ -134,7 +134,7 @@ class Schedules:
             self._order(each, "resume")
             self._tell(name, "is resumed", each)
 
-    def list(self) -> None:
+    def show(self) -> None:
         """Show what there is, and whether it is what goldline.yaml and the spec say."""
         for name in self.environment.schedules:
             content = _content(self._wanted(name))
@@ -154,9 +154,8 @@ class Schedules:
     def _wanted(self, name: str) -> dict[str, Any]:
         if name not in self.environment.schedules:
             known = ", ".join(sorted(self.environment.schedules)) or "none"
-            raise EnvironmentsError(
-                f"{self.environment.name} has no schedule {name!r} in goldline.yaml, known: {known}"
-            )
+            where = f"goldline.yaml: environments.{self.environment.name}"
+            raise EnvironmentsError(f"{where} has no schedule {name!r}, expected one of {known}")
         plan = self.environment.schedules[name]
         values = complete(self.environment.values(plan.parameters), declared_in(self.spec))
         job = pipeline_job(self.spec, self.environment, values, {"goldline_schedule_name": label(name)})
@@ -191,7 +190,7 @@ class Schedules:
     def _found(self, name: str) -> list[Found]:
         title = self._title(name).replace('"', "")
         path = f"v1/{self.environment.parent}/schedules"
-        listed = self.cloud.list(
+        listed = self.cloud.every(
             service(self.environment), path, "schedules", filter=f'display_name="{title}"', orderBy="create_time desc"
         )
         return [found for each in listed if (found := Found(each)).title == title]
