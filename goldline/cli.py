@@ -254,11 +254,13 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from goldline.local.replay import replay
+    from goldline.local.replay import empty_folder, replay
     from goldline.local.stack import default_home
     from goldline.vertex.commands import run_of
+    from goldline.vertex.fetch import fetch
 
-    return replay(default_home(), run_of(options.env, options.job), options.task)
+    folder = empty_folder(default_home(), options.job)
+    return replay(default_home(), folder, fetch(run_of(options.env, options.job), options.task, folder))
 
 
 def _tables() -> list[str]:

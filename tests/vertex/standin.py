@@ -225,7 +225,7 @@ def form(request: Request) -> dict[str, bytes]:
     found = {}
     for part in message.walk():
         if name := part.get_param("name", header="content-disposition"):
-            found[str(name)] = bytes(part.get_payload(decode=True))  # type: ignore[arg-type]
+            found[str(name)] = bytes(part.get_payload(decode=True))
     return found
 
 

@@ -187,10 +187,10 @@ def check_values(values: Json, declared: Json) -> None:
     for name, value in values.items():
         if name not in declared:
             raise invalid(f"runtime_config.parameter_values: no parameter {name!r}")
-        kind = declared[name]["parameterType"]
+        kind: str = declared[name]["parameterType"]
         if not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind != "BOOLEAN"):
             raise invalid(f"runtime_config.parameter_values: {name} is not a {kind}: {value!r}")
-        if kind == "NUMBER_INTEGER" and value != int(value):
+        if kind == "NUMBER_INTEGER" and not float(str(value)).is_integer():
             raise invalid(f"runtime_config.parameter_values: {name} is not a {kind}: {value!r}")
     for name, each in declared.items():
         if "defaultValue" not in each and not each.get("isOptional") and name not in values:

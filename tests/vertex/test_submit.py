@@ -44,7 +44,7 @@ def test_a_run_is_submitted_with_all_that_vertex_needs(vertex: Vertex, standin: 
         "bucket": "acme-data-dev-goldline",
         "simulated": True,
         "simulated_days": 5,
-        "simulated_customers": 40,
+        "simulated_customers": 300,
         "train": "no",
         "run_date": "2026-11-20",
     }
