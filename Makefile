@@ -32,6 +32,10 @@ test-servers: .venv/installed ## Run the gate of the laptop's servers: before ea
 proof-days: .venv/installed ## Prove that days may come in any order, and twice (minutes)
 	@.venv/bin/pytest tests/proofs/proof_days_in_any_order.py --timeout 1500
 
+.PHONY: bench-submit
+bench-submit: .venv/installed ## Measure goldline submit beside the SDK, against the tests' stand-in
+	@PYTHONPATH=tests/vertex .venv/bin/python tests/benches/bench_submit.py
+
 .PHONY: compile
 compile: .venv/installed ## Compile pipeline.py to pipeline.json and check it
 	@.venv/bin/python compile.py
