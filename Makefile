@@ -34,7 +34,11 @@ proof-days: .venv/installed ## Prove that days may come in any order, and twice 
 
 .PHONY: bench-submit
 bench-submit: .venv/installed ## Measure goldline submit beside the SDK, against the tests' stand-in
-	@PYTHONPATH=tests/vertex .venv/bin/python tests/benches/bench_submit.py
+	@PYTHONPATH=tests/vertex .venv/bin/python -m bench.bench_submit
+
+.PHONY: bench-days
+bench-days: .venv/installed ## Measure the next day's run after 36 and after 360 days of history (minutes)
+	@.venv/bin/python -m bench.bench_days $(ARGS)
 
 .PHONY: compile
 compile: .venv/installed ## Compile pipeline.py to pipeline.json and check it

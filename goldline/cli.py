@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     test.set_defaults(command=_test)
 
     _add_cloud_commands(commands)
+    _add_cost(commands)
     for name, command, text in (
         ("rotate-key", _rotate_key, "make a new key for pseudonyms; the next export uses it for all"),
         ("up", _up, "start the local stack and leave it running"),
@@ -130,6 +132,21 @@ def _add_cloud_commands(commands: Any) -> None:  # noqa: ANN401, argparse does n
     replay.add_argument("job", metavar="RUN", help="the run's id")
     replay.add_argument("task", nargs="?", default="", help="such as stg_sales (default: the first that failed)")
     replay.set_defaults(command=_replay)
+
+
+def _add_cost(commands: Any) -> None:  # noqa: ANN401, argparse keeps its class to itself
+    cost = commands.add_parser("cost", help="what a month on Google Cloud costs, from list prices")
+    cost.add_argument("--prices", type=Path, help="a YAML file of prices that differ from goldline/vertex/prices.yml")
+    for name, kind, text in (
+        ("documents", int, "documents in the Firestore collection (default: 100000)"),
+        ("changed-documents", int, "documents that change a day (default: 5000)"),
+        ("scanned-gib", float, "GiB that BigQuery's queries of a night read (default: 5)"),
+        ("stored-gib", float, "GiB in lake and warehouse (default: 50)"),
+        ("start-minutes", float, "minutes until a task's machine works (default: 1.5)"),
+        ("work-minutes", float, "minutes that a task works (default: 0.75)"),
+    ):
+        cost.add_argument(f"--{name}", type=kind, help=text, default=argparse.SUPPRESS)
+    cost.set_defaults(command=_cost)
 
 
 def _add_parameters(run: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
@@ -283,6 +300,16 @@ def _test(options: argparse.Namespace) -> int:
     from goldline.local.stack import default_home
 
     return run_contract_tests(default_home(), options.table)
+
+
+def _cost(options: argparse.Namespace) -> int:
+    from goldline.vertex.cost import Load, Prices, machines, report
+
+    given = {name: value for name, value in vars(options).items() if name in Load.__dataclass_fields__}
+    if negative := [name for name, value in given.items() if value < 0]:
+        raise ValueError(f"--{negative[0].replace('_', '-')}: expected no negative number, got {given[negative[0]]}")
+    print("\n".join(report(Prices.load(options.prices), Load(**given), machines(load()))))
+    return 0
 
 
 def _rotate_key(_: argparse.Namespace) -> int:

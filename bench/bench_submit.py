@@ -5,11 +5,8 @@ again in a process that has everything imported: what is left is our work and th
 `PipelineJob.submit()` would first look for the bucket, and for the project's number, which are left out.
 """
 
-import datetime
-import importlib.metadata
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -22,6 +19,7 @@ from standin import StandIn
 from standin_google import Google
 from standin_vertex import Vertex
 
+from bench.machine import described
 from goldline.vertex import api
 
 TRIES = 3
@@ -84,9 +82,7 @@ def main() -> None:
     for what, seconds, processor in rows:
         shown = f"{processor:.2f} s" if processor == processor else ""  # noqa: PLR0124, not a number is not itself
         print(f"{what:<52}{seconds:>7.2f} s{shown:>12}")
-    versions = {n: importlib.metadata.version(n) for n in ("kfp", "google-cloud-aiplatform", "google-auth")}
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}, {versions}")
-    print(f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}")
+    print(described(("kfp", "google-cloud-aiplatform", "google-auth")))
 
 
 if __name__ == "__main__":
