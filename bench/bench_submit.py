@@ -60,6 +60,7 @@ def measured(code: str, *arguments: str) -> tuple[float, float, str]:
 
 
 def main() -> None:
+    """Measure and print."""
     with tempfile.TemporaryDirectory() as name, StandIn().running() as standin:
         folder = Path(name)
         vertex = Vertex(standin)

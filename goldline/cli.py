@@ -27,30 +27,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from goldline.contract import ContractError
     from goldline.local.processes import StartError
     from goldline.local.stack import StackError
+    from goldline.vertex.errors import CloudError
 
     try:
         code: int = options.command(options)
     except (ValueError, ContractError) as error:
         print(f"goldline: {error}", file=sys.stderr)
         return 2
-    except (StackError, StartError) as error:
-        print(f"goldline: {error}", file=sys.stderr)
-        return 1
-    except RuntimeError as error:
-        if not _is_from_the_cloud(error):
-            raise
+    except (StackError, StartError, CloudError) as error:
         print(f"goldline: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("goldline: interrupted", file=sys.stderr)
         return 130
     return code
-
-
-def _is_from_the_cloud(error: RuntimeError) -> bool:
-    from goldline.vertex.api import CloudError
-
-    return isinstance(error, CloudError)
 
 
 def _end(number: int, _: FrameType | None) -> None:
@@ -227,11 +217,13 @@ def _follow(options: argparse.Namespace) -> int:
 
 
 def _ended(run: "CloudRun") -> int:
+    from goldline.vertex.errors import CloudError
+
     try:
         return 0 if run.wait() == "succeeded" else 1
-    except KeyboardInterrupt:
-        print(f"\nthe run goes on: goldline follow {run.job_id} --env {run.environment.name}", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, CloudError):
+        print(f"the run goes on: goldline follow {run.job_id} --env {run.environment.name}", file=sys.stderr)
+        raise
 
 
 def _schedule(options: argparse.Namespace) -> int:

@@ -18,8 +18,9 @@ from typing import Any, TextIO
 from goldline import spec as specs
 from goldline.jobs import label
 from goldline.vertex import environments
-from goldline.vertex.api import PASSING, Cloud, CloudError
+from goldline.vertex.api import PASSING, Cloud
 from goldline.vertex.environments import Environment, Scalar
+from goldline.vertex.errors import CloudError
 from goldline.vertex.images import by_digest
 from goldline.vertex.progress import Progress, failures
 from goldline.vertex.signature import complete, declared_in
@@ -151,6 +152,8 @@ def pipeline_job(
         "serviceAccount": environment.service_account,
         "labels": {"goldline_environment": label(environment.name), **(labels or {})},
     }
+    if date := values.get("run_date"):
+        body["labels"]["goldline_run_date"] = label(str(date))
     body["labels"][REQUEST] = fingerprint(body)
     return body
 

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TextIO
 
 from goldline.jobs import label
-from goldline.vertex.api import Cloud, CloudError
+from goldline.vertex.api import Cloud
 from goldline.vertex.environments import Environment, EnvironmentsError
+from goldline.vertex.errors import CloudError
 from goldline.vertex.runs import fingerprint, pipeline_job, service
 from goldline.vertex.signature import complete, declared_in
 

@@ -11,8 +11,8 @@ from standin_google import Google
 from standin_vertex import Script, Vertex, cancelled, failing, succeeding
 
 from goldline import cli
-from goldline.vertex.api import CloudError
 from goldline.vertex.backfill import Backfill
+from goldline.vertex.errors import CloudError
 from goldline.vertex.runs import prepared
 
 FIRST, LAST = date(2026, 11, 1), date(2026, 11, 4)

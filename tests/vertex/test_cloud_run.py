@@ -112,10 +112,23 @@ def test_a_task_of_the_run_is_replayed_here(cloud: Cloud, submitted: subprocess.
     assert here[0]["n"] > 50
 
 
-def query(cloud: Cloud, project: str, sql: str) -> list[dict[str, Any]]:
-    """What a statement gives in the warehouse."""
+def test_every_job_in_bigquery_bears_the_runs_label(cloud: Cloud, submitted: subprocess.CompletedProcess[str]) -> None:
+    """So the bill can be split by run, table and step."""
+    [job] = cloud.vertex.jobs.values()
+    job_id = job["name"].rsplit("/", 1)[-1]
+    jobs = [j for j in warehouse(cloud, PROJECT).list_jobs() if j.job_id.startswith(f"goldline-{job_id}-")]
+    assert len(jobs) > 10
+    assert {j.labels.get("goldline_run") for j in jobs} == {job_id}
+    assert {"silver_stg_sales", "gold_fct_sales"} <= {j.labels.get("goldline_subject") for j in jobs}
+
+
+def warehouse(cloud: Cloud, project: str) -> bigquery.Client:
     addresses = stacks.running(cloud.home)
     assert addresses
     options = {"api_endpoint": addresses.environment["BIGQUERY_EMULATOR_HOST"]}
-    client = bigquery.Client(project=project, credentials=AnonymousCredentials(), client_options=options)
-    return [dict(row) for row in client.query(sql).result()]
+    return bigquery.Client(project=project, credentials=AnonymousCredentials(), client_options=options)
+
+
+def query(cloud: Cloud, project: str, sql: str) -> list[dict[str, Any]]:
+    """What a statement gives in the warehouse."""
+    return [dict(row) for row in warehouse(cloud, project).query(sql).result()]

@@ -11,8 +11,8 @@ from standin_google import Google
 from standin_vertex import Vertex, check_cron, text_of
 
 from goldline import cli
-from goldline.vertex.api import CloudError
 from goldline.vertex.environments import EnvironmentsError
+from goldline.vertex.errors import CloudError
 from goldline.vertex.runs import prepared
 from goldline.vertex.schedules import Schedules
 

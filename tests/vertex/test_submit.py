@@ -17,8 +17,8 @@ from standin_vertex import Vertex, cancelled, check_job, failing
 from goldline import cli, spec
 from goldline.parameters import ParameterError
 from goldline.vertex import submit
-from goldline.vertex.api import CloudError
 from goldline.vertex.environments import load
+from goldline.vertex.errors import CloudError
 from goldline.vertex.runs import prepared
 from goldline.vertex.signature import complete
 from goldline.vertex.upload import SpecError, uploadable
@@ -36,7 +36,7 @@ def test_a_run_is_submitted_with_all_that_vertex_needs(vertex: Vertex, standin: 
     assert job["displayName"] == "goldline dev 2026-11-20"
     assert job["serviceAccount"] == "goldline-runner@acme-data-dev.iam.gserviceaccount.com"
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://acme-data-dev-goldline/pipelines"
-    assert job["labels"]["goldline_environment"] == "dev"
+    assert job["labels"].keys() == {"goldline_environment", "goldline_run_date", "goldline_request"}
     values = job["runtimeConfig"]["parameterValues"]
     assert values == {
         "project": "acme-data-dev",
@@ -195,6 +195,15 @@ def test_a_failure_names_the_task_its_log_and_how_to_go_on(vertex: Vertex, capsy
     assert re.search(r"goldline replay goldline-\S+ stg_sales --env dev", shown)
     assert "goldline submit --env dev --run-date 2026-11-20 --no-simulated" in shown
     assert "failed: goldline-" in shown
+
+
+def test_a_connection_that_breaks_for_long_ends_the_watch_and_not_the_run(
+    vertex: Vertex, standin: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    standin.fail("GET", "/pipelineJobs/", 503, times=9)
+    assert cli.main(["submit", "--env", "dev", "--wait"]) == 1
+    assert re.search(r"the run goes on: goldline follow goldline-\S+ --env dev", capsys.readouterr().err)
+    assert len(vertex.jobs) == 1
 
 
 def test_a_cancelled_run_is_told_and_followed_again(vertex: Vertex, capsys: pytest.CaptureFixture[str]) -> None:
