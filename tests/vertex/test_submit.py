@@ -34,7 +34,7 @@ def test_a_run_is_submitted_with_all_that_vertex_needs(vertex: Vertex, standin: 
     assert re.fullmatch(r"goldline-\d{14}-[0-9a-f]{4}", run.job_id)
     assert job["name"] == run.name
     assert job["displayName"] == "goldline dev 2026-11-20"
-    assert job["serviceAccount"] == "goldline-runner@acme-data-dev.iam.gserviceaccount.com"
+    assert job["serviceAccount"] == "goldline-pipeline@acme-data-dev.iam.gserviceaccount.com"
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://acme-data-dev-goldline/pipelines"
     assert job["labels"].keys() == {"goldline_environment", "goldline_run_date", "goldline_request"}
     values = job["runtimeConfig"]["parameterValues"]

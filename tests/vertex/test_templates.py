@@ -40,7 +40,7 @@ def test_the_template_is_written_and_registered(
     [(version, registered)] = google.templates.items()
     assert registered == written
     assert google.tags == {"latest": version, "v1": version}
-    address = f"https://europe-west1-kfp.pkg.dev/acme-data-dev/goldline-templates/goldline/{version}"
+    address = f"https://europe-west1-kfp.pkg.dev/acme-data-dev/goldline-pipelines/goldline/{version}"
     assert f"template {address}" in capsys.readouterr().out
 
 
@@ -50,11 +50,11 @@ def test_kfps_own_client_sends_the_same(
     from kfp.registry import ApiAuth, RegistryClient
 
     assert compile_py.main(["--env", "dev"]) == 0
-    host = f"{standin.address}/europe-west1-kfp/acme-data-dev/goldline-templates"
+    host = f"{standin.address}/europe-west1-kfp/acme-data-dev/goldline-pipelines"
     client = RegistryClient(host=host, auth=ApiAuth(next(iter(standin.tokens))))
     _, version = client.upload_pipeline(str(tmp_path / "pipeline.dev.yaml"), tags=["latest"])
     assert list(google.templates) == [version]
-    ours, theirs = standin.sent("POST", "goldline-templates$")
+    ours, theirs = standin.sent("POST", "goldline-pipelines$")
     assert ours.path == theirs.path
 
 
@@ -72,7 +72,7 @@ def test_an_image_may_be_given_and_one_without_a_digest_is_refused(
 def test_without_a_repository_the_copy_is_written_all_the_same(
     compile_py: ModuleType, google: Google, settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings.write_text(settings.read_text().replace("    templates: goldline-templates\n", ""))
+    settings.write_text(settings.read_text().replace("    templates: goldline-pipelines\n", ""))
     assert compile_py.main(["--env", "dev"]) == 0
     assert (tmp_path / "pipeline.dev.yaml").exists()
     assert not google.templates
@@ -82,6 +82,6 @@ def test_without_a_repository_the_copy_is_written_all_the_same(
 def test_a_failed_upload_is_told(
     compile_py: ModuleType, google: Google, standin: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    standin.fail("POST", "goldline-templates$", 403)
+    standin.fail("POST", "goldline-pipelines$", 403)
     assert compile_py.main(["--env", "dev"]) == 1
     assert "403: as the test asked" in capsys.readouterr().err
