@@ -197,13 +197,9 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    from goldline import parameters
     from goldline.vertex.runs import submit
 
-    given = _given(options)
-    if given.get("full_refresh"):
-        parameters.refreshed(given["full_refresh"], _tables())
-    run = submit(options.env, image=options.image, job_id=options.job_id, **given)
+    run = submit(options.env, image=options.image, job_id=options.job_id, **_given(options))
     if not options.wait:
         print(f"follow it: goldline follow {run.job_id} --env {options.env}")
         return 0

@@ -16,7 +16,9 @@ from http import HTTPStatus
 from typing import Any, TextIO
 
 from goldline import spec as specs
+from goldline.contract import TableContract, load_all
 from goldline.jobs import label
+from goldline.parameters import refreshed
 from goldline.vertex import environments
 from goldline.vertex.api import PASSING, Cloud
 from goldline.vertex.environments import Environment, Scalar
@@ -124,7 +126,10 @@ def prepared(
     spec = json.loads(specs.fresh(out or sys.stdout))
     declared = declared_in(spec)
     where = environments.load(environment, declared)
-    complete(where.values(given or {}), declared)
+    values = complete(where.values(given or {}), declared)
+    if names := values.get("full_refresh"):
+        contracts = load_all(specs.ROOT / "sql").values()
+        refreshed(str(names), [c.table for c in contracts if isinstance(c, TableContract)])
     uploadable(spec, where, "to-be-resolved")
     cloud = Cloud()
     return where, uploadable(spec, where, by_digest(cloud, image or where.image)), cloud

@@ -99,6 +99,7 @@ def test_the_sdk_would_send_the_same(vertex: Vertex, standin: StandIn, tmp_path:
         ({"simulated": "yes"}, "simulated: expected true or false, got 'yes'"),
         ({"run_date": "20.11.2026"}, "run_date: expected a date as YYYY-MM-DD"),
         ({"bucket": "gs://lake"}, "bucket: expected a name without gs://"),
+        ({"full_refresh": "stg_sails"}, "full_refresh: no table stg_sails, expected some of"),
     ],
 )
 def test_wrong_parameters_are_refused_before_any_request(standin: StandIn, given: dict[str, Any], said: str) -> None:
