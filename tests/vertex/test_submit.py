@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from google.cloud.aiplatform_v1.types import PipelineJob
 from google.protobuf import json_format
-from sdk import point_sdk_to
 from standin import Refused, StandIn
 from standin_google import DIGEST, Google
+from standin_sdk import point_sdk_to
 from standin_vertex import Vertex, cancelled, check_job, failing
 
 from goldline import cli, spec
