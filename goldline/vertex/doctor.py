@@ -8,11 +8,23 @@ from typing import Any, TextIO
 from urllib.parse import quote
 
 from goldline.pseudonym import SECRET_ID
-from goldline.vertex.api import Cloud, CloudError, CredentialsError
+from goldline.vertex.api import Cloud
 from goldline.vertex.environments import Environment
+from goldline.vertex.errors import CloudError, CredentialsError
 from goldline.vertex.images import ImageError, by_digest
 
-APIS = ("aiplatform", "bigquery", "storage", "firestore", "secretmanager", "artifactregistry", "iam")
+APIS = (
+    "aiplatform",
+    "artifactregistry",
+    "bigquery",
+    "bigquerystorage",
+    "cloudresourcemanager",
+    "firestore",
+    "iam",
+    "logging",
+    "secretmanager",
+    "storage",
+)
 # To start runs and schedules: what roles/aiplatform.user holds of it.
 PERMISSIONS = (
     "aiplatform.pipelineJobs.create",

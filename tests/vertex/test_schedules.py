@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sdk import point_sdk_to
 from standin import Json, Refused, StandIn
 from standin_google import Google
+from standin_sdk import point_sdk_to
 from standin_vertex import Vertex, check_cron, text_of
 
 from goldline import cli
-from goldline.vertex.api import CloudError
 from goldline.vertex.environments import EnvironmentsError
+from goldline.vertex.errors import CloudError
 from goldline.vertex.runs import prepared
 from goldline.vertex.schedules import Schedules
 
@@ -108,6 +108,23 @@ def test_a_replacement_that_was_broken_off_goes_on(
     assert states(vertex).count("ACTIVE") <= (2 if broken_off_at == "2:pause" else 1)
     changed(schedules).replace("nightly")
     assert states(vertex) == ["PAUSED", "ACTIVE"]
+
+
+def test_going_back_to_an_earlier_spec_resumes_its_schedule(schedules: Schedules, vertex: Vertex) -> None:
+    schedules.create("nightly")
+    changed(schedules).replace("nightly")
+    schedules.replace("nightly")
+    assert states(vertex) == ["ACTIVE", "PAUSED"]
+
+
+def test_of_two_that_are_alike_one_stays_active(schedules: Schedules, vertex: Vertex) -> None:
+    """As when somebody made a copy in the console."""
+    schedules.create("nightly")
+    [made] = vertex.schedules.values()
+    copy = made["name"].removesuffix("1") + "2"
+    vertex.schedules[copy] = {**made, "name": copy}
+    schedules.replace("nightly")
+    assert sorted(states(vertex)) == ["ACTIVE", "PAUSED"]
 
 
 def test_lost_answers_to_pause_and_resume_do_no_harm(schedules: Schedules, vertex: Vertex, standin: StandIn) -> None:

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from google.cloud.aiplatform_v1.types import PipelineJob
 from google.protobuf import json_format
-from sdk import point_sdk_to
 from standin import Refused, StandIn
 from standin_google import DIGEST, Google
+from standin_sdk import point_sdk_to
 from standin_vertex import Vertex, cancelled, check_job, failing
 
 from goldline import cli, spec
 from goldline.parameters import ParameterError
 from goldline.vertex import submit
-from goldline.vertex.api import CloudError
 from goldline.vertex.environments import load
+from goldline.vertex.errors import CloudError
 from goldline.vertex.runs import prepared
 from goldline.vertex.signature import complete
 from goldline.vertex.upload import SpecError, uploadable
@@ -34,9 +34,9 @@ def test_a_run_is_submitted_with_all_that_vertex_needs(vertex: Vertex, standin: 
     assert re.fullmatch(r"goldline-\d{14}-[0-9a-f]{4}", run.job_id)
     assert job["name"] == run.name
     assert job["displayName"] == "goldline dev 2026-11-20"
-    assert job["serviceAccount"] == "goldline-runner@acme-data-dev.iam.gserviceaccount.com"
+    assert job["serviceAccount"] == "goldline-pipeline@acme-data-dev.iam.gserviceaccount.com"
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://acme-data-dev-goldline/pipelines"
-    assert job["labels"]["goldline_environment"] == "dev"
+    assert job["labels"].keys() == {"goldline_environment", "goldline_run_date", "goldline_request"}
     values = job["runtimeConfig"]["parameterValues"]
     assert values == {
         "project": "acme-data-dev",
@@ -99,6 +99,7 @@ def test_the_sdk_would_send_the_same(vertex: Vertex, standin: StandIn, tmp_path:
         ({"simulated": "yes"}, "simulated: expected true or false, got 'yes'"),
         ({"run_date": "20.11.2026"}, "run_date: expected a date as YYYY-MM-DD"),
         ({"bucket": "gs://lake"}, "bucket: expected a name without gs://"),
+        ({"full_refresh": "stg_sails"}, "full_refresh: no table stg_sails, expected some of"),
     ],
 )
 def test_wrong_parameters_are_refused_before_any_request(standin: StandIn, given: dict[str, Any], said: str) -> None:
@@ -195,6 +196,15 @@ def test_a_failure_names_the_task_its_log_and_how_to_go_on(vertex: Vertex, capsy
     assert re.search(r"goldline replay goldline-\S+ stg_sales --env dev", shown)
     assert "goldline submit --env dev --run-date 2026-11-20 --no-simulated" in shown
     assert "failed: goldline-" in shown
+
+
+def test_a_connection_that_breaks_for_long_ends_the_watch_and_not_the_run(
+    vertex: Vertex, standin: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    standin.fail("GET", "/pipelineJobs/", 503, times=9)
+    assert cli.main(["submit", "--env", "dev", "--wait"]) == 1
+    assert re.search(r"the run goes on: goldline follow goldline-\S+ --env dev", capsys.readouterr().err)
+    assert len(vertex.jobs) == 1
 
 
 def test_a_cancelled_run_is_told_and_followed_again(vertex: Vertex, capsys: pytest.CaptureFixture[str]) -> None:
