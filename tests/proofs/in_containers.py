@@ -1,7 +1,7 @@
 """Runs a compiled spec as `goldline run` does, but each task in a container: `in_containers.py FOLDER IMAGE`.
 
-kfp's own DockerRunner calls a task that fails fast a success: it looks at a container that is gone already. Here a task's
-status is the exit status of `docker run`.
+kfp's own DockerRunner calls a task that fails fast a success: it looks at a container that is gone already. Here the
+exit status of `docker run` is the task's.
 """
 
 import os

@@ -97,7 +97,12 @@ def run(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         runner = [sys.executable, Path(__file__).with_name("in_containers.py"), folder, image]
         environment = {**os.environ, **addresses.environment, "PYTHONWARNINGS": "ignore"}
         with subprocess.Popen(
-            runner, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            list(map(str, runner)),
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         ) as process:
             assert process.stdin
             assert process.stdout
@@ -189,7 +194,7 @@ def shown(seconds: Sequence[float]) -> str:
 
 
 def test_a_task_starts_its_own_work_soon(image: str, run: Run) -> None:
-    """From `docker run` to the moment at which the task's record begins: Python up, its executor, and all imports done."""
+    """From `docker run` to the moment at which the task's record begins: Python and the executor up, imports done."""
     environment = {**os.environ, **run.addresses.environment, "GOLDLINE_RETRY": "timing"}
     container = ["docker", "run", "--rm", "--network", "host", image]
     print(f"\na container alone: {shown(seconds_of([*container, 'true'], environment, time.time))}")
