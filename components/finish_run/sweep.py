@@ -1,7 +1,7 @@
 """Delete the files of attempts that nobody committed: what a killed or failed landing left in bronze.
 
-Nothing reads them, but they lie beside the committed ones under names of the same form, so no rule of a bucket could tell
-them apart; only ops.commits can.
+Nothing reads them, but they lie beside the committed ones under names of the same form, so no rule of a bucket could
+tell them apart; only ops.commits can.
 """
 
 import datetime

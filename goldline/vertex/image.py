@@ -1,7 +1,7 @@
 """What goes into the image of the tasks, and the tag made of it: the same content, the same tag, on any machine.
 
 A tag that stayed while the code changed would let a task run old code, and Vertex AI find old results in its cache: the
-cache's key holds the image's name. `python -m goldline.vertex.image` prints what scripts/image.sh labels the image with.
+cache's key holds the image's name. `python -m goldline.vertex.image` prints what scripts/image.sh labels it with.
 """
 
 import hashlib

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.timeout(1800)
 MOST_BYTES = 900 * 1000**2
 MOST_SECONDS = 3.0
 TIMES = 5
+MOST_LOAD = 1.5  # processes that want a core; ours is one of them
 USER = 10001  # of the Dockerfile
 PARAMETERS = {
     "project": PROJECT,
@@ -209,6 +210,8 @@ def test_a_task_starts_its_own_work_soon(image: str, run: Run) -> None:
         seconds = seconds_of(command, environment, begins)
         best[task] = seconds[0]
         print(f"{task} begins its own work after {shown(seconds)}")
+    if (busy := os.getloadavg()[0] / (os.cpu_count() or 1)) > MOST_LOAD:
+        pytest.skip(f"not judged: {busy:.1f} processes want each core of this machine")
     assert max(best.values()) <= MOST_SECONDS
 
 
