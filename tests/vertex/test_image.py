@@ -72,7 +72,8 @@ def test_both_stages_stand_on_the_base_that_is_given() -> None:
 
 
 def test_the_last_user_is_not_root() -> None:
-    assert re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)[-1] == ("10001", "10001")
+    assert re.findall(r"^USER (\S+)$", DOCKERFILE, re.MULTILINE) == ["${RUN_AS}"]
+    assert "ARG RUN_AS=10001:10001\n" in DOCKERFILE
 
 
 def test_nothing_is_installed_without_its_hash() -> None:
