@@ -2,7 +2,7 @@
 
 # runs: every task of every run acts as it.
 resource "google_service_account" "pipeline" {
-  account_id   = "goldline-pipeline"
+  account_id   = "goldline-runner"
   display_name = "goldline: runs the pipeline"
 
   depends_on = [google_project_service.used["iam.googleapis.com"]]

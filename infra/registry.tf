@@ -15,7 +15,7 @@ resource "google_artifact_registry_repository" "images" {
 
 resource "google_artifact_registry_repository" "templates" {
   # checkov:skip=CKV_GCP_84:Google's own keys encrypt it; it holds compiled specs and no data
-  repository_id = "goldline-pipelines"
+  repository_id = "goldline-templates"
   description   = "Compiled pipelines, for the console and for schedules."
   format        = "KFP"
   location      = var.region
