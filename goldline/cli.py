@@ -81,21 +81,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_cost(commands: Any) -> None:  # noqa: ANN401, argparse keeps its class to itself
-    cost = commands.add_parser("cost", help="what a month on Google Cloud costs, from list prices")
-    cost.add_argument("--prices", type=Path, help="a YAML file of prices that differ from goldline/vertex/prices.yml")
-    for name, kind, text in (
-        ("documents", int, "documents in the Firestore collection (default: 100000)"),
-        ("changed-documents", int, "documents that change a day (default: 5000)"),
-        ("scanned-gib", float, "GiB that BigQuery's queries of a night read (default: 5)"),
-        ("stored-gib", float, "GiB in lake and warehouse (default: 50)"),
-        ("start-minutes", float, "minutes until a task's machine works (default: 1.5)"),
-        ("work-minutes", float, "minutes that a task works (default: 0.75)"),
-    ):
-        cost.add_argument(f"--{name}", type=kind, help=text, default=argparse.SUPPRESS)
-    cost.set_defaults(command=_cost)
-
-
 def _add_cloud_commands(commands: Any) -> None:  # noqa: ANN401, argparse does not name the type
     """The commands for Vertex AI. Each takes an environment of goldline.yaml: none is the default."""
     environment = argparse.ArgumentParser(add_help=False)
