@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from google.api_core.exceptions import NotFound
@@ -14,6 +15,20 @@ CHUNK = 8 * 1024 * 1024  # bytes of an upload that are held in memory
 
 class LakeError(RuntimeError):
     """The bucket, or an object in it, is not there."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An object as a listing tells of it.
+
+    Attributes:
+        md5: of its bytes, in base64; an object that was put together of others has none.
+    """
+
+    path: str
+    size: int
+    md5: str | None
+    crc32c: str
 
 
 class Lake:
@@ -71,6 +86,22 @@ class Lake:
             raise
         stream.close()
 
+    @contextmanager
+    def reading(self, path: str) -> Iterator[BinaryIO]:
+        """An object's bytes as they are stored, a piece at a time.
+
+        Raises:
+            LakeError: there is no such object.
+        """
+        # Raw: else one whose metadata says `Content-Encoding: gzip` may or may not come decompressed.
+        blob = self._bucket.blob(path)
+        options = {"raw_download": True, "timeout": TIMEOUT, "retry": DEFAULT_RETRY}
+        try:
+            with blob.open("rb", chunk_size=CHUNK, **options) as stream:
+                yield cast("BinaryIO", stream)
+        except NotFound as error:
+            raise LakeError(f"no object {self.uri(path)}") from error
+
     def exists(self, path: str) -> bool:
         """Whether there is an object of that name."""
         return bool(self._bucket.blob(path).exists(timeout=TIMEOUT, retry=DEFAULT_RETRY))
@@ -79,3 +110,11 @@ class Lake:
         """The paths of all objects below a folder."""
         blobs = self._bucket.client.list_blobs(self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY)
         return [blob.name for blob in blobs]
+
+    def found(self, folder: str, start: str = "", end: str = "") -> Iterator[Found]:
+        """All objects below a folder, by name, from one that begins with `start` until before `end`."""
+        bounds = {"start_offset": f"{folder}/{start}", "end_offset": f"{folder}/{end}" if end else None}
+        for blob in self._bucket.client.list_blobs(
+            self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY, **bounds
+        ):
+            yield Found(blob.name, blob.size, blob.md5_hash, blob.crc32c)
