@@ -15,7 +15,6 @@ from itertools import groupby
 from typing import BinaryIO
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.generate_clickstream.lines import CUT_OFF, TRUTH, chunks
@@ -24,6 +23,7 @@ from goldline.lake import Lake
 from goldline.record import recorded
 from goldline.run import Run
 from goldline.simulated.folder import Folder
+from goldline.simulated.text import split
 
 LOG = logging.getLogger(__name__)
 DAY = datetime.timedelta(days=1)
@@ -98,23 +98,14 @@ def _portions(
         truth.write_batch(chunk.truth())
         planted, moment = chunk.planted(moment)
         counts.update(planted)
-        lines, start = chunk.text(), 0
-        while start < len(lines):
-            file, filled = divmod(written, lines_a_file)
-            some = lines.slice(start, lines_a_file - filled)
-            yield Portion(file, _bytes(some))
-            start, written = start + len(some), written + len(some)
+        lines = chunk.text()
+        for file, text in split(lines, written, lines_a_file):
+            yield Portion(file, text)
+        written += len(lines)
         for whole in np.flatnonzero(chunk.lines.kind != CUT_OFF)[-1:].tolist():
-            last = _bytes(lines.slice(whole, 1))
+            last = memoryview(lines[whole].as_buffer())
     counts.update(lines=written, truncated_files=1)
     yield Portion(max(written - 1, 0) // lines_a_file, last, is_last_words=True)
-
-
-def _bytes(lines: pa.BinaryArray) -> memoryview:
-    """All lines as one text, where they lie."""
-    _, ends, data = lines.buffers()
-    ends = np.frombuffer(ends, np.int32)
-    return memoryview(data)[ends[lines.offset] : ends[lines.offset + len(lines)]]
 
 
 def _pack(portions: Iterable[Portion], stream: BinaryIO) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.generate_clickstream import site
-from components.generate_clickstream.visits import AGAIN_MS, CUT, EPOCH, REPEATED, Events, Flags, Sessions, Shop
+from components.generate_clickstream.visits import AGAIN_MS, CUT, EPOCH, REPEATED, Events, Sessions, Shop
 from components.generate_sales.people import FIRST_NAMES, LAST_NAMES
 from goldline.simulated import text
 from goldline.simulated.draws import Bits, Floats, Integers, bits, chosen, uniform
@@ -133,7 +133,8 @@ class Chunk:
             properties,
             fixed(b',"load_timestamp":"', moments(lines.arrival), b'","schema_version":1}\n'),
         )
-        return self._cut(whole)
+        is_cut = lines.kind == CUT_OFF
+        return text.cut(whole, is_cut, self._draw("cut at", lines.event[is_cut]), CUT_MIN)
 
     def planted(self, previous: int) -> tuple[Counter[str], int]:
         """What the lines hold, by kind, when the moment before them was `previous`; and the last moment."""
@@ -200,11 +201,11 @@ class Chunk:
         deed = self.events.deed[event]
         texts, properties = _DEEDS.take(pa.array(deed)), _DOINGS.take(pa.array(deed))
         confirms, searches = deed == site.CONFIRMATION_AT, deed == site.SEARCH_FOR_MAIL_AT
-        texts = _replaced(texts, confirms, self._with_mail(f'{_CONFIRMS},"referrer_url":', event[confirms], 0))
-        texts = _replaced(texts, searches, self._with_mail(f'{_SEARCHES},"referrer_url":', event[searches], 1))
-        properties = _replaced(properties, searches, self._with_mail(f"{{{_FOUND}}}", event[searches], 0))
+        texts = text.replaced(texts, confirms, self._with_mail(f'{_CONFIRMS},"referrer_url":', event[confirms], 0))
+        texts = text.replaced(texts, searches, self._with_mail(f'{_SEARCHES},"referrer_url":', event[searches], 1))
+        properties = text.replaced(properties, searches, self._with_mail(f"{{{_FOUND}}}", event[searches], 0))
         buys = deed == site.PURCHASE_AT
-        return texts, _replaced(properties, buys, self._orders(event[buys]))
+        return texts, text.replaced(properties, buys, self._orders(event[buys]))
 
     def _with_mail(self, form: str, event: Integers, domain: int) -> pa.BinaryArray:
         """A text with the visitor's e-mail address in it."""
@@ -259,16 +260,6 @@ class Chunk:
     def _visitor_ids(self) -> Bits:
         return bits(self.shop.seed, "visitor", self.sessions.visitor)
 
-    def _cut(self, whole: pa.BinaryArray) -> pa.BinaryArray:
-        """The lines as they arrive: these few lose their end one by one."""
-        is_cut = self.lines.kind == CUT_OFF
-        chances = self._draw("cut at", self.lines.event[is_cut])
-        broken = []
-        for line, chance in zip(whole.filter(pa.array(is_cut)).to_pylist(), chances.tolist(), strict=True):
-            most = len(line) - len(b"}\n")
-            broken.append(line[: CUT_MIN + int(chance * (most - CUT_MIN))] + b"\n")
-        return _replaced(whole, is_cut, pa.array(broken, pa.binary()))
-
     def _draw(self, name: str, event: Integers | slice = slice(None)) -> Floats:
         return uniform(self.shop.seed, name, self.events.key[event])
 
@@ -279,10 +270,6 @@ def chunks(shop: Shop, day: datetime.date) -> Iterator[Chunk]:
     for start in range(0, len(numbers), SESSIONS_AT_ONCE):
         some = slice(start, start + SESSIONS_AT_ONCE)
         yield Chunk(shop, day, *shop.visits(days[some], numbers[some]))
-
-
-def _replaced(column: pa.BinaryArray, where: Flags, by: pa.BinaryArray) -> pa.BinaryArray:
-    return pc.replace_with_mask(column, pa.array(where), by) if where.any() else column
 
 
 def _customer_ids(numbers: Integers) -> pa.BinaryArray:

@@ -11,13 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from components.generate_clickstream import site
-from goldline.simulated.draws import Bits, Floats, Integers, bits, chosen, uniform
+from goldline.simulated.draws import Bits, Flags, Floats, Integers, bits, chosen, uniform
 from goldline.simulated.text import MS_A_DAY
-
-Flags = npt.NDArray[np.bool_]
 
 EPOCH = datetime.date(1970, 1, 1)
 BOUNCES, LENGTH_MAX, GOES_ON = 340_000, 30, (85, 100)  # of a million sessions; most events; chance of one event more
@@ -126,7 +123,7 @@ class Shop:
         return sessions, self._events(sessions, number)
 
     def _is_late(self, number: Integers) -> Flags:
-        return (number % LATE_EVERY == 0) & ~self._crosses(number)
+        return np.asarray(number % LATE_EVERY == 0, np.bool_) & ~self._crosses(number)
 
     def _crosses(self, number: Integers) -> Flags:
         return np.asarray(number >= self.sessions - max(self.sessions // MIDNIGHT_EVERY, 1), np.bool_)

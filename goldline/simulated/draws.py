@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 Bits = npt.NDArray[np.uint64]
 COUNT_MAX = 15  # of what is bought in a day; beyond it lies less than one day in a million years
 

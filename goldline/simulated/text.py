@@ -5,7 +5,7 @@ not is an Arrow array of bytes, taken from a few prepared pieces. `join` puts th
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from goldline.simulated.draws import Bits, Integers
+from goldline.simulated.draws import Bits, Flags, Floats, Integers
 
 Characters = npt.NDArray[np.uint8]  # shape (records, width)
 
@@ -87,6 +87,34 @@ def join(*columns: pa.BinaryArray | bytes) -> pa.BinaryArray:
 def members(**values: Any) -> str:  # noqa: ANN401, whatever JSON can say
     """Members of a JSON object, as they stand between its braces."""
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))[1:-1]
+
+
+def split(lines: pa.BinaryArray, written: int, lines_a_file: int) -> Iterator[tuple[int, memoryview]]:
+    """Lines as the text of the files that they go into, by the file's number, after so many that are written."""
+    _, ends, data = lines.buffers()
+    ends, text = np.frombuffer(ends, np.int32)[lines.offset :], memoryview(data)
+    start = 0
+    while start < len(lines):
+        file, filled = divmod(written + start, lines_a_file)
+        stop = min(start + lines_a_file - filled, len(lines))
+        yield file, text[ends[start] : ends[stop]]
+        start = stop
+
+
+def cut(lines: pa.BinaryArray, where: Flags, chances: Floats, least: int) -> pa.BinaryArray:
+    """The lines, of which some lose their end, brace and all, at a place drawn by chance; these few one by one."""
+    if not where.any():
+        return lines
+    broken = []
+    for line, chance in zip(lines.filter(pa.array(where)).to_pylist(), chances.tolist(), strict=True):
+        most = len(line) - len(b"}\n")
+        broken.append(line[: least + int(chance * (most - least))] + b"\n")
+    return replaced(lines, where, pa.array(broken, pa.binary()))
+
+
+def replaced(column: pa.BinaryArray, where: Flags, by: pa.BinaryArray) -> pa.BinaryArray:
+    """The column with others in some places, in order."""
+    return pc.replace_with_mask(column, pa.array(where), by) if where.any() else column
 
 
 @cache
