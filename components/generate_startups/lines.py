@@ -103,8 +103,8 @@ class Chunk:
         """The lines, each with its newline; pseudonyms are made with the key."""
         versions, kind = self._lines
         digits = text.padded(versions.startup, 6)
-        loaded = self._due * MS_A_DAY + LOADED_AFTER_MS
-        loaded = loaded + (self._draw("loaded", versions) * LOADING_MS).astype(np.int64)
+        closed = self._due * MS_A_DAY + LOADED_AFTER_MS
+        loaded = closed + (self._draw("loaded", versions) * LOADING_MS).astype(np.int64)
         whole = join(
             *(b'{"startup_id":"st', digits, b'","name":"', self._names(versions)),
             *(_SECTORS.take(self._sectors(versions)), _CITIES.take(self._cities(versions))),
