@@ -106,6 +106,13 @@ class Lake:
         """Whether there is an object of that name."""
         return bool(self._bucket.blob(path).exists(timeout=TIMEOUT, retry=DEFAULT_RETRY))
 
+    def holds(self, folder: str) -> bool:
+        """Whether there is any object below a folder."""
+        blobs = self._bucket.client.list_blobs(
+            self.name, prefix=f"{folder}/", max_results=1, timeout=TIMEOUT, retry=DEFAULT_RETRY
+        )
+        return any(True for _ in blobs)
+
     def list(self, folder: str) -> list[str]:
         """The paths of all objects below a folder."""
         blobs = self._bucket.client.list_blobs(self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY)
