@@ -61,6 +61,19 @@ customers as (
         count(distinct category) as categories
     from gaps
     group by customer_id
+),
+
+-- Sessions that were over before the day began: those of the day itself may be published while this is read.
+visitors as (
+    select
+        customer_id,
+        date_diff(@run_date, max(date(ended_at)), day) as visit_recency_days,
+        countif(date_diff(@run_date, date(ended_at), day) <= 30) as visits_30d,
+        countif(date_diff(@run_date, date(ended_at), day) <= 30 and cart_additions > 0 and not converted)
+            as abandoned_carts_30d
+    from gold.fct_sessions
+    where customer_id is not null and date(ended_at) < @run_date
+    group by customer_id
 )
 
 select
@@ -89,5 +102,10 @@ select
     web_share,
     app_share,
     store_share,
-    categories
+    categories,
+
+    visit_recency_days,
+    coalesce(visits_30d, 0) as visits_30d,
+    coalesce(abandoned_carts_30d, 0) as abandoned_carts_30d
 from customers
+left join visitors using (customer_id)
