@@ -1,5 +1,6 @@
 """The lake: objects in one bucket."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,20 +88,29 @@ class Lake:
         stream.close()
 
     @contextmanager
-    def reading(self, path: str) -> Iterator[BinaryIO]:
-        """An object's bytes as they are stored, a piece at a time.
+    def reading(self, file: Found) -> Iterator[BinaryIO]:
+        """An object's bytes as they are stored; of a large one a piece at a time.
 
         Raises:
             LakeError: there is no such object.
         """
         # Raw: else one whose metadata says `Content-Encoding: gzip` may or may not come decompressed.
-        blob = self._bucket.blob(path)
-        options = {"raw_download": True, "timeout": TIMEOUT, "retry": DEFAULT_RETRY}
+        blob, options = self._bucket.blob(file.path), {"raw_download": True, "timeout": TIMEOUT, "retry": DEFAULT_RETRY}
         try:
+            if file.size <= CHUNK:
+                yield io.BytesIO(blob.download_as_bytes(**options))
+                return
             with blob.open("rb", chunk_size=CHUNK, **options) as stream:
                 yield cast("BinaryIO", stream)
         except NotFound as error:
-            raise LakeError(f"no object {self.uri(path)}") from error
+            raise LakeError(f"no object {self.uri(file.path)}") from error
+
+    @contextmanager
+    def writing_whole(self, path: str) -> Iterator[BinaryIO]:
+        """A new object of some megabytes, held in memory and written in one request when the block ends well."""
+        stream = io.BytesIO()
+        yield stream
+        self.write_bytes(path, stream.getvalue())
 
     def exists(self, path: str) -> bool:
         """Whether there is an object of that name."""

@@ -14,18 +14,20 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import google_crc32c
 from google.cloud import bigquery
 
-from components.land_files.lines import CHUNK, Lines
+from components.land_files.lines import CHUNK as PIECE
+from components.land_files.lines import Lines
 from components.land_files.personal import Treatment
 from goldline.clients import TIMEOUT, bigquery_client
 from goldline.contract import SourceContract, parse
 from goldline.jobs import Jobs
-from goldline.lake import Found, Lake
+from goldline.lake import CHUNK, Found, Lake
 from goldline.ops import Commit
 from goldline.pseudonym import load_key
 from goldline.record import CheckResult, Record, now, recorded
@@ -38,6 +40,7 @@ FORM = 1  # of what is landed: with another number all is landed anew
 FILE = re.compile(r"(^|/)[^/._][^/]*\.(jsonl|ndjson|json)(\.gz)?$")  # not what tools hide: _SUCCESS, .part
 DATE = re.compile(r"run_date=(\d{4}-\d\d-\d\d)/")
 ENDING = ".jsonl.gz"
+FILES_AT_ONCE = 4
 FASTEST = 1  # gzip's level: the files are read once or twice
 
 
@@ -82,6 +85,16 @@ class Landed:
             "rows": self.rows,
         }
         return told | {name: n for name, n in sorted(self.found.items()) if n}
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """One file as it was landed: its lines, what was found in them, and why it is not whole, if it is not."""
+
+    rows: int
+    found: Counter[str]
+    damage: str
+    cut: int
 
 
 def land_files(run: Run, flow: str, contract_text: str) -> Landed:
@@ -195,7 +208,12 @@ class Landing:
         folder = f"{self.contract.folder}/run_date={day}/attempt={self.attempt}"
         before = f"{self.contract.incoming}/run_date={day}/"
         names = _names([f.path.removeprefix(before) for f in files])
-        rows = sum(self._land_file(f, f"{folder}/{names[f.path.removeprefix(before)]}") for f in files)
+        targets = [f"{folder}/{names[f.path.removeprefix(before)]}" for f in files]
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:  # what takes time with small files is the answers
+            landed = list(pool.map(self._land_file, files, targets))
+        for file, one in zip(files, landed, strict=True):
+            self._note(file, one)
+        rows = sum(one.rows for one in landed)
         LOG.info("%s: %d lines of %d files", self.lake.uri(folder), rows, len(files))
         return Commit(
             source=self.contract.source,
@@ -212,29 +230,31 @@ class Landing:
             committed_at=now(),
         )
 
-    def _land_file(self, file: Found, target: str) -> int:
-        """Land one file; its lines."""
+    def _land_file(self, file: Found, target: str) -> LandedFile:
         treatment, rows = Treatment(self.contract, self.key), 0
-        with self.lake.reading(file.path) as raw:
+        writing = self.lake.writing_whole if file.size <= CHUNK else self.lake.writing
+        with self.lake.reading(file) as raw:
             stream = Checked(raw)
             lines = Lines(stream)
-            with self.lake.writing(target) as out, gzip.GzipFile("", "wb", FASTEST, out, mtime=0) as packed:
+            with writing(target) as out, gzip.GzipFile("", "wb", FASTEST, out, mtime=0) as packed:
                 for batch in lines:
                     kept = treatment.lines(batch)
                     rows += len(kept)
                     packed.write(b"".join(line + b"\n" for line in kept))
                 if stream.crc32c != file.crc32c:
                     raise LandingError(f"{self.lake.uri(file.path)} changed while it was read; nothing was committed")
-        self.landed.found += treatment.found
-        if lines.damage:
-            self.landed.found["damaged_files"] += 1
-            self.landed.found["cut_bytes"] += lines.cut
-            self.landed.damaged[self.lake.uri(file.path)] = lines.damage
+        return LandedFile(rows, treatment.found, lines.damage, lines.cut)
+
+    def _note(self, file: Found, one: LandedFile) -> None:
+        """Add what was found in a file to what was found in all."""
+        self.landed.found.update(one.found)
+        if one.damage:
+            self.landed.found.update(damaged_files=1, cut_bytes=one.cut)
+            self.landed.damaged[self.lake.uri(file.path)] = one.damage
             LOG.warning(
                 "%s is not whole (%s): its %d whole lines are landed, %d bytes after them are not",
-                *(self.lake.uri(file.path), lines.damage, rows, lines.cut),
+                *(self.lake.uri(file.path), one.damage, one.rows, one.cut),
             )
-        return rows
 
     def _commit(self, commits: Sequence[Commit]) -> None:
         jobs = Jobs(self.run, self.contract.source.replace(".", "_"))
@@ -259,7 +279,7 @@ class Checked:
     @property
     def crc32c(self) -> str:
         """Of all there is, read or not, as Cloud Storage writes it."""
-        while self.read(CHUNK):
+        while self.read(PIECE):
             pass
         return base64.b64encode(self._checksum.to_bytes(4)).decode()
 
