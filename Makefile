@@ -33,8 +33,12 @@ proof-days: .venv/installed ## Prove that days may come in any order, and twice 
 	@.venv/bin/pytest tests/proofs/proof_days_in_any_order.py --timeout 1500
 
 .PHONY: bench-generators
-bench-generators: .venv/installed ## Measure the generators beside a plain loop with Faker; ARGS="--records 50000 --tries 1" for a smaller trial
-	@.venv/bin/python -m bench.generators $(ARGS)
+bench-generators: .venv/installed ## Measure the generators beside a plain loop with Faker; ARGS="--records 50000" for a smaller trial
+	@.venv/bin/python -m bench.bench_generators $(ARGS)
+
+.PHONY: bench-days
+bench-days: .venv/installed ## Measure the next day's run after 36 and after 360 days of history (minutes)
+	@.venv/bin/python -m bench.bench_days $(ARGS)
 
 .PHONY: compile
 compile: .venv/installed ## Compile pipeline.py to pipeline.json and check it

@@ -28,7 +28,7 @@ from goldline.simulated.text import split
 LOG = logging.getLogger(__name__)
 DAY = datetime.timedelta(days=1)
 SOURCE = "clickstream"
-FILES, LINES_A_FILE_MAX = 4, 250_000  # files of a small day; lines of a file of a large one
+FILES, LINES_A_FILE_MAX = 4, 250_000  # files of a small day, about; lines of a file of a large one
 LEVEL = 1  # of compression: the lines are so alike that more costs time and saves little
 # RFC 1952: deflate, no flags, no time, the fastest compression, written under Unix.
 HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\x03"

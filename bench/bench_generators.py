@@ -7,10 +7,8 @@ one by turns, the best counts. Ours also writes the truth beside the records, th
 
 import argparse
 import datetime
-import importlib.metadata
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -23,7 +21,8 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from bench import plain
+from bench import plain_generators as plain
+from bench.machine import described
 from components.generate_clickstream.generate import LINES_A_FILE_MAX, write_day
 from components.generate_clickstream.visits import Shop
 from components.generate_startups.generate import LINES_A_FILE, write_load
@@ -34,7 +33,7 @@ from goldline.simulated.folder import Folder
 
 DAY = datetime.date(2026, 11, 20)
 TIMES_GOAL, MEMORY_GOAL = 20, 50  # times as fast as the plain loop; MB that a longer run may take more
-PACKAGES = ("faker", "numpy", "pyarrow")
+PACKAGES = ("faker", "isal", "numpy", "pyarrow")
 
 
 class Disk(Lake):
@@ -94,7 +93,7 @@ def measure(work: str, records: int) -> None:
 
 def measured(work: str, records: int) -> dict[str, Any]:
     """The same in a process of its own."""
-    command = [sys.executable, "-m", "bench.generators", "--work", work, "--records", str(records)]
+    command = [sys.executable, "-m", "bench.bench_generators", "--work", work, "--records", str(records)]
     found = subprocess.run(command, check=True, capture_output=True, text=True)
     return dict(json.loads(found.stdout))
 
@@ -111,10 +110,7 @@ def main() -> None:
     if args.work:
         measure(args.work, args.records)
         return
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES)
-    print(
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, {_machine()}, Python {platform.python_version()}, {versions}"
-    )
+    print(described(PACKAGES))
     print(f"\n{'records a second':20}{'ours':>12}{'plain loop':>12}{'times':>8}   goal {TIMES_GOAL}")
     for name in ("clickstream", "startups"):
         ours = loop = 0.0
@@ -131,12 +127,6 @@ def main() -> None:
 
 def _verdict(reached: bool) -> str:
     return "reached" if reached else "missed"
-
-
-def _machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model}, {os.cpu_count()} cores, one used"
 
 
 if __name__ == "__main__":
