@@ -20,7 +20,7 @@ from goldline.simulated import text
 from goldline.simulated.draws import Bits, Floats, Integers, bits, chosen, uniform
 from goldline.simulated.text import MS_A_DAY, fixed, hexadecimal, join, members, moments, pieces
 
-SESSIONS_AT_ONCE = 2048  # whose events are in memory
+SESSIONS_AT_ONCE = 4096  # whose events are in memory
 WHOLE, AGAIN, CUT_OFF = range(3)  # what a line is: an event, the same event once more, a piece of a line
 CUT_MIN = 20  # characters that are left of a line, at least
 CART_MAX, CART_QUANTITY_MAX = 3, 4

@@ -168,7 +168,7 @@ class Shop:
         hour = np.searchsorted(ends, at, side="right")
         weights = np.array(HOURS)[hour]
         begins = hour * 3_600_000 + (at - ends[hour] + weights * 3_600_000) // weights
-        begins = np.minimum(begins, MS_A_DAY - 1 - duration)
+        begins = begins * (MS_A_DAY - 1 - duration) // MS_A_DAY  # a little earlier, so that all end before midnight
         before = 1 + (uniform(self.seed, "before midnight", sessions.key) * duration).astype(np.int64)
         return sessions.day * MS_A_DAY + np.where(sessions.crosses, MS_A_DAY - before, begins)
 

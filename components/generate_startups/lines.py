@@ -86,7 +86,7 @@ class Chunk:
         since = self.week - LATE_WEEKS_MAX - 1
         known = self.register.versions(self.startups, self.week, max(since, 0))
         again = self._draw("again", known) < REPEATED
-        again_week = known.arrives + (self._draw("again after", known) < 0.5)
+        again_week = known.arrives + ((self._draw("again after", known) < 0.5) & (known.week > 0))
         has_arrived = known.arrives == self.week
         which = [has_arrived & (self._draw("cut", known) < CUT), has_arrived, again & (again_week == self.week)]
         index = np.concatenate([np.flatnonzero(some) for some in which])
