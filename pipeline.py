@@ -101,7 +101,7 @@ def sales(
 
 @dsl.pipeline
 def clickstream(enabled: bool, run: str) -> None:
-    """Lines of JSON that a tracker writes into the lake, each day -> sessions."""
+    """Lines of JSON that a tracker writes into the lake each day -> sessions."""
     with dsl.If(enabled == True, "run-clickstream"):
         files = land_files.named("land_clickstream")(
             run=run, flow="clickstream", contract=source("clickstream/ext_clickstream")
@@ -114,7 +114,7 @@ def clickstream(enabled: bool, run: str) -> None:
 
 @dsl.pipeline
 def startups(enabled: bool, run: str) -> None:
-    """Lines of JSON that a crawler writes into the lake, all at first, then each week's changes -> startups' history."""
+    """Lines of JSON that a crawler writes into the lake, a full load, then each week's changes -> their history."""
     with dsl.If(enabled == True, "run-startups"):
         files = land_files.named("land_startups")(run=run, flow="startups", contract=source("startups/ext_startups"))
         changed = table("startups/stg_startups", run, landed("startups/ext_startups", files.outputs["files"]))
