@@ -17,6 +17,8 @@ from goldline.local.servers import PROJECT, post
 from goldline.local.stack import BUCKET, Addresses, Stack
 from goldline.run import Run
 
+pytest_plugins = ["cloud_fixtures"]
+
 RUN_DATE = date(2026, 11, 20)
 LOCATION = "US"
 

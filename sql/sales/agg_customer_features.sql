@@ -69,12 +69,12 @@ customers as (
 visitors as (
     select
         customer_id,
-        date_diff(@run_date, max(date(ended_at)), day) as visit_recency_days,
-        countif(date_diff(@run_date, date(ended_at), day) <= 30) as visits_30d,
-        countif(date_diff(@run_date, date(ended_at), day) <= 30 and cart_additions > 0 and not converted)
-            as abandoned_carts_30d
+        count(*) as visits_30d,
+        countif(cart_additions > 0 and not converted) as abandoned_carts_30d
     from gold.fct_sessions
-    where customer_id is not null and date(ended_at) < @run_date
+    where
+        customer_id is not null
+        and date_diff(@run_date, date(ended_at), day) between 1 and 30
     group by customer_id
 )
 
@@ -106,7 +106,6 @@ select
     store_share,
     categories,
 
-    visit_recency_days,
     coalesce(visits_30d, 0) as visits_30d,
     coalesce(abandoned_carts_30d, 0) as abandoned_carts_30d
 from customers
