@@ -8,7 +8,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: install
 install: .venv/installed ## Make .venv, from the lock file
@@ -35,6 +35,10 @@ proof-days: .venv/installed ## Prove that days may come in any order, and twice 
 .PHONY: bench-submit
 bench-submit: .venv/installed ## Measure goldline submit beside the SDK, against the tests' stand-in
 	@PYTHONPATH=tests/vertex .venv/bin/python -m bench.bench_submit
+
+.PHONY: bench-generators
+bench-generators: .venv/installed ## Measure the generators beside a plain loop with Faker; ARGS="--records 50000" for a smaller trial
+	@.venv/bin/python -m bench.bench_generators $(ARGS)
 
 .PHONY: bench-days
 bench-days: .venv/installed ## Measure the next day's run after 36 and after 360 days of history (minutes)

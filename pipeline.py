@@ -7,7 +7,10 @@ from kfp import dsl
 from components.evaluate_model.component import evaluate_model
 from components.export_firestore.component import export_firestore
 from components.finish_run.component import finish_run
+from components.generate_clickstream.component import generate_clickstream
 from components.generate_sales.component import generate_sales
+from components.generate_startups.component import generate_startups
+from components.land_files.component import land_files
 from components.predict.component import predict
 from components.prepare_run.component import prepare_run
 from components.register_model.component import register_model
@@ -17,18 +20,34 @@ from goldline.tables import everything, flows, landed, select, source, table
 
 @dsl.pipeline
 def simulate(
-    enabled: bool, run: str, run_sales: bool, collection: str, database: str, seed: int, days: int, customers: int
+    enabled: bool,
+    run: str,
+    run_sales: bool,
+    run_clickstream: bool,
+    run_startups: bool,
+    collection: str,
+    database: str,
+    seed: int,
+    days: int,
+    customers: int,
+    clicks: int,
+    startup_changes: int,
 ) -> None:
     """Stands in for the outside world, where there is none."""
-    with dsl.If(enabled == True, "simulated"), dsl.If(run_sales == True, "simulated-sales"):
-        generate_sales(
-            run=run,
-            collection=collection,
-            database=database,
-            seed=seed,
-            days=days,
-            customers=customers,
-        )
+    with dsl.If(enabled == True, "simulated"):
+        with dsl.If(run_sales == True, "simulated-sales"):
+            generate_sales(
+                run=run,
+                collection=collection,
+                database=database,
+                seed=seed,
+                days=days,
+                customers=customers,
+            )
+        with dsl.If(run_clickstream == True, "simulated-clickstream"):
+            generate_clickstream(run=run, seed=seed, days=days, events=clicks, customers=customers)
+        with dsl.If(run_startups == True, "simulated-startups"):
+            generate_startups(run=run, seed=seed, changes=startup_changes)
 
 
 @dsl.pipeline
@@ -110,10 +129,34 @@ def sales(
         predicted.ignore_upstream_failure()  # a failed training does not stop the night's predictions with the champion
 
 
+@dsl.pipeline
+def clickstream(enabled: bool, run: str) -> None:
+    """Lines of JSON that a tracker writes into the lake each day -> sessions."""
+    with dsl.If(enabled == True, "run-clickstream"):
+        files = land_files.named("land_clickstream")(
+            run=run, flow="clickstream", contract=source("clickstream/ext_clickstream")
+        )
+        clicked = table(
+            "clickstream/stg_clickstream", run, landed("clickstream/ext_clickstream", files.outputs["files"])
+        )
+        table("clickstream/fct_sessions", run, clicked)
+
+
+@dsl.pipeline
+def startups(enabled: bool, run: str) -> None:
+    """Lines of JSON that a crawler writes into the lake, a full load, then each week's changes -> their history."""
+    with dsl.If(enabled == True, "run-startups"):
+        files = land_files.named("land_startups")(run=run, flow="startups", contract=source("startups/ext_startups"))
+        changed = table("startups/stg_startups", run, landed("startups/ext_startups", files.outputs["files"]))
+        table("startups/dim_startup", run, changed)
+
+
 @dsl.pipeline(name="goldline", description="Raw events to gold tables to judged models, for one date.")
 def goldline(
     run_date: str = "",
     run_sales: bool = True,
+    run_clickstream: bool = True,
+    run_startups: bool = True,
     collection: str = "sales",
     database: str = "(default)",
     export_mode: str = "auto",
@@ -131,12 +174,16 @@ def goldline(
     seed: int = 7,
     simulated_days: int = 120,
     simulated_customers: int = 2000,
+    simulated_clicks: int = 1000,
+    simulated_startup_changes: int = 100,
 ) -> None:
     """Raw events to gold tables to judged models, for one date.
 
     Args:
         run_date: The date to run, YYYY-MM-DD; empty: the day before the schedule's time, or before the job's creation.
         run_sales: Whether to run the flow sales.
+        run_clickstream: Whether to run the flow clickstream.
+        run_startups: Whether to run the flow startups, whose files come once a week.
         collection: The Firestore collection of sales.
         database: The Firestore database that holds it.
         export_mode: "auto": what changed since the last export, all of it once a week; "full": all of it.
@@ -154,6 +201,8 @@ def goldline(
         seed: Seed of all that is random.
         simulated_days: Days of history that a first simulated run writes.
         simulated_customers: Customers that the simulated shop has.
+        simulated_clicks: Events a day on the simulated shop's site, about.
+        simulated_startup_changes: Changes a week in the simulated register of startups, about.
     """
     finish = finish_run(
         job=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
@@ -184,11 +233,15 @@ def goldline(
             enabled=simulated,
             run=run,
             run_sales=run_sales,
+            run_clickstream=run_clickstream,
+            run_startups=run_startups,
             collection=collection,
             database=database,
             seed=seed,
             days=simulated_days,
             customers=simulated_customers,
+            clicks=simulated_clicks,
+            startup_changes=simulated_startup_changes,
         ).set_caching_options(False)
         sales(
             enabled=run_sales,
@@ -202,3 +255,5 @@ def goldline(
             vertex_region=vertex_region,
             serving_image=serving_image,
         ).after(world).set_caching_options(False)
+        clickstream(enabled=run_clickstream, run=run).after(world).set_caching_options(False)
+        startups(enabled=run_startups, run=run).after(world).set_caching_options(False)
