@@ -116,18 +116,19 @@ class Shop:
     def predict(self, run: Run) -> list[tuple[Any, ...]]:
         """Build the features, predict, build the table; its rows of the run's date."""
         build_table(run, "sales", select(FEATURES), source(FEATURES))
-        predictions = BQTable()
+        table = BQTable()
         predict.component.python_func(
             run=run.model_dump_json(),
             flow="sales",
             name="churn",
-            contract=source(FEATURES),
+            features_contract=source(FEATURES),
+            select=select(PREDICTIONS),
+            contract=source(PREDICTIONS),
             features=dsl.Artifact(),
-            predictions=predictions,
+            table=table,
             metrics=dsl.Metrics(uri="", metadata={}),
         )
-        assert predictions.metadata["tableId"] == "predictions"
-        build_table(run, "sales", select(PREDICTIONS), source(PREDICTIONS))
+        assert table.metadata["tableId"] == "fct_churn_predictions"
         sql = f"select * from `{run.table('gold.fct_churn_predictions')}` where as_of = '{run.run_date}' order by 2"
         return [tuple(row.values()) for row in self.client.query_and_wait(sql)]
 
