@@ -1,7 +1,7 @@
 """The lake: objects in one bucket."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
 from google.api_core.exceptions import NotFound
@@ -70,6 +70,22 @@ class Lake:
             stream.terminate()  # type: ignore[attr-defined]
             raise
         stream.close()
+
+    def read_bytes(self, path: str) -> bytes:
+        """The content of an object.
+
+        Raises:
+            LakeError: there is no such object.
+        """
+        try:
+            return bytes(self._bucket.blob(path).download_as_bytes(timeout=TIMEOUT, retry=DEFAULT_RETRY))
+        except NotFound as error:
+            raise LakeError(f"no object {self.uri(path)}") from error
+
+    def delete(self, path: str) -> None:
+        """Delete an object; one that is not there is none too many."""
+        with suppress(NotFound):
+            self._bucket.blob(path).delete(timeout=TIMEOUT, retry=DEFAULT_RETRY)
 
     def exists(self, path: str) -> bool:
         """Whether there is an object of that name."""
