@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from google.api_core.exceptions import NotFound
@@ -58,6 +59,10 @@ class Lake:
         """Write an object in one request, over what was there."""
         # Unconditional writes of the same content may be repeated, so the retry needs no precondition.
         self._bucket.blob(path).upload_from_string(content, content_type, timeout=TIMEOUT, retry=DEFAULT_RETRY)
+
+    def write_file(self, path: str, file: Path) -> None:
+        """Write an object from a local file, over what was there; it appears whole or not at all."""
+        self._bucket.blob(path).upload_from_filename(str(file), timeout=TIMEOUT, retry=DEFAULT_RETRY)
 
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
