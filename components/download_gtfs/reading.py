@@ -63,7 +63,9 @@ def read(file: GtfsFile, path: Path) -> Read:
     there = [c for c in file.columns if c.name in header]
     columns = {c.name: pa.nulls(texts.num_rows, arrow.type_of(c)) for c in file.columns}
     for column in there:
-        typed = _typed(texts.column(header.index(column.name)), column, column.name in file.times)
+        position = texts.column_names.index(str(header.index(column.name)))
+        typed = _typed(texts.column(position), column, column.name in file.times)
+        texts = texts.remove_column(position)  # memory: the text of a column is not needed beside its values
         columns[column.name] = typed.values
         if typed.bad:
             text = f"expected {typed.expected}, got {typed.example!r}"
