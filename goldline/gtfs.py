@@ -261,7 +261,7 @@ class Finding(BaseModel):
         file: such as `stops.txt`; empty: the feed as a whole.
         text: what was expected and what came, with an example.
         count: rows or values.
-        line: the first such line, if it is known; the header is line 1.
+        line: the first such row, if it is known; the header is row 1, blank lines do not count.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -56,6 +56,7 @@ class HistoryFile(BaseModel):
         md5: likewise, in base64, as Cloud Storage tells it of an object.
         bytes: of the object.
         lines: without the header.
+        columns: the header.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +66,7 @@ class HistoryFile(BaseModel):
     md5: str
     bytes: int
     lines: int
+    columns: list[str]
 
 
 class DayManifest(BaseModel):

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from google.api_core.exceptions import NotFound
@@ -14,6 +16,14 @@ CHUNK = 8 * 1024 * 1024  # bytes of an upload that are held in memory
 
 class LakeError(RuntimeError):
     """The bucket, or an object in it, is not there."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What Cloud Storage tells of an object; a composite one has no MD5, which is in base64."""
+
+    bytes: int
+    md5: str | None
 
 
 class Lake:
@@ -59,6 +69,10 @@ class Lake:
         # Unconditional writes of the same content may be repeated, so the retry needs no precondition.
         self._bucket.blob(path).upload_from_string(content, content_type, timeout=TIMEOUT, retry=DEFAULT_RETRY)
 
+    def write_file(self, path: str, file: Path) -> None:
+        """Write an object from a local file, over what was there; it appears whole or not at all."""
+        self._bucket.blob(path).upload_from_filename(str(file), timeout=TIMEOUT, retry=DEFAULT_RETRY)
+
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
         """A new object to stream into; it appears whole when the block ends well, and not at all when it fails."""
@@ -95,3 +109,11 @@ class Lake:
         """The paths of all objects below a folder."""
         blobs = self._bucket.client.list_blobs(self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY)
         return [blob.name for blob in blobs]
+
+    def describe(self, folder: str, first: str = "", end: str = "") -> dict[str, Described]:
+        """Size and checksum of the objects below a folder, from one name to before another, by path."""
+        within = {"start_offset": f"{folder}/{first}"} | ({"end_offset": f"{folder}/{end}"} if end else {})
+        blobs = self._bucket.client.list_blobs(
+            self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY, **within
+        )
+        return {blob.name: Described(blob.size, blob.md5_hash) for blob in blobs}
