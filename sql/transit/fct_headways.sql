@@ -95,8 +95,8 @@ known as (
     select
         *,
         if(headway_minutes is null, null, previous_left_at) as known_at,
-        if(headway_minutes is null, null, datetime(previous_left_at, time_zone)) as known_local,
-        previous_upstream_next_at <= previous_left_at as is_next_upstream,
+        if(headway_minutes is null, null, extract(datetime from previous_left_at at time zone time_zone)) as known_local,
+        headway_minutes is not null and previous_upstream_next_at <= previous_left_at as is_next_upstream,
         date(arrived_local) as arrived_date
     from previous
 ),
@@ -133,7 +133,7 @@ medians as (
         asked.direction_id,
         asked.known_date,
         asked.known_hour,
-        array_agg(past.headway_minutes order by past.headway_minutes)[offset(div(count(*) - 1, 2))] as headway_minutes
+        past.headway_minutes
     from asked
     inner join begun as past
         on
@@ -144,7 +144,17 @@ medians as (
             and asked.day_type = past.day_type
             and past.arrived_date >= date_sub(asked.known_date, interval 28 day)
             and past.arrived_date < asked.known_date
-    group by 1, 2, 3, 4, 5
+    where true
+    qualify
+        row_number() over (
+            partition by asked.stop_id, asked.route_id, asked.direction_id, asked.known_date, asked.known_hour
+            order by past.headway_minutes, past.arrived_at, past.trip_uid
+        ) = div(
+            1 + count(*) over (
+                partition by asked.stop_id, asked.route_id, asked.direction_id, asked.known_date, asked.known_hour
+            ),
+            2
+        )
 ),
 
 -- The schedule: which services run on which date, when their trips are due, and how far apart.
@@ -189,23 +199,23 @@ running as (
 
 due as (
     select
-        times.stop_id,
+        stop_times.stop_id,
         trips.route_id,
         trips.direction_id,
-        times.trip_id,
+        stop_times.trip_id,
         zone.time_zone,
         -- Counted from noon minus 12 hours, which is not midnight where the clock changes.
         timestamp_add(
-            timestamp(datetime(running.service_date, time(12, 0, 0)), zone.time_zone),
-            interval coalesce(times.arrival_time, times.departure_time) - 43200 second
+            parse_timestamp('%F %T', concat(cast(running.service_date as string), ' 12:00:00'), zone.time_zone),
+            interval coalesce(stop_times.arrival_time, stop_times.departure_time) - 43200 second
         ) as due_at
     from running
     inner join bronze.gtfs_trips as trips
         on running.service_id = trips.service_id
-    inner join bronze.gtfs_stop_times as times
-        on trips.trip_id = times.trip_id
+    inner join bronze.gtfs_stop_times as stop_times
+        on trips.trip_id = stop_times.trip_id
     cross join (select min(time_zone) as time_zone from arrivals) as zone
-    where coalesce(times.arrival_time, times.departure_time) is not null
+    where coalesce(stop_times.arrival_time, stop_times.departure_time) is not null
 ),
 
 due_apart as (
@@ -222,7 +232,7 @@ scheduled as (
         route_id,
         direction_id,
         date(due_at, time_zone) as due_date,
-        extract(hour from datetime(due_at, time_zone)) as due_hour,
+        extract(hour from due_at at time zone time_zone) as due_hour,
         avg(headway_minutes) as headway_minutes
     from due_apart
     where headway_minutes <= 90

@@ -24,35 +24,35 @@ trips as (
 
 observed as (
     select
-        times.service_date,
-        times.trip_uid,
-        times.stop_id,
-        coalesce(nullif(trim(trips.route_id), ''), regexp_extract(times.trip_uid, r'^[0-9]+_([^.]+)[.]')) as route_id,
+        seen.service_date,
+        seen.trip_uid,
+        seen.stop_id,
+        coalesce(nullif(trim(trips.route_id), ''), regexp_extract(seen.trip_uid, r'^[0-9]+_([^.]+)[.]')) as route_id,
         case
             when trips.direction_id in (0, 1) then trips.direction_id
-            when regexp_contains(times.trip_uid, r'^[0-9]+_[^.]+[.]+N') then 0
-            when regexp_contains(times.trip_uid, r'^[0-9]+_[^.]+[.]+S') then 1
+            when regexp_contains(seen.trip_uid, r'^[0-9]+_[^.]+[.]+N') then 0
+            when regexp_contains(seen.trip_uid, r'^[0-9]+_[^.]+[.]+S') then 1
         end as direction_id,
         trips.trip_id,
         trips.vehicle_id,
-        nullif(trim(times.track), '') as track,
-        times.arrival_time,
-        times.departure_time,
-        times._line,
-        times._archive,
-        times._loaded_date,
+        nullif(trim(seen.track), '') as track,
+        seen.arrival_time,
+        seen.departure_time,
+        seen._line,
+        seen._archive,
+        seen._loaded_date,
         zone.time_zone,
         -- Seconds after the day's midnight in the agency's zone; a day has 23, 24 or 25 hours.
-        times.arrival_time - unix_seconds(timestamp(times.service_date, zone.time_zone)) as seconds_of_day,
+        seen.arrival_time - unix_seconds(parse_timestamp('%F', cast(seen.service_date as string), zone.time_zone)) as seconds_of_day,
         row_number() over (
-            partition by times.service_date, times.trip_uid, times.stop_id, times.arrival_time is null
-            order by times.last_observed desc, times._line desc
+            partition by seen.service_date, seen.trip_uid, seen.stop_id, seen.arrival_time is null
+            order by seen.last_observed desc, seen._line desc
         ) as place
-    from bronze.stop_times as times
+    from bronze.stop_times as seen
     cross join zone
     left join trips
-        on times.service_date = trips.service_date and times.trip_uid = trips.trip_uid
-    where times._loaded_date between @since and @run_date
+        on seen.service_date = trips.service_date and seen.trip_uid = trips.trip_uid
+    where seen._loaded_date between @since and @run_date
 ),
 
 judged as (
@@ -94,7 +94,7 @@ select
 
     timed.arrived_at,
     timed.departed_at,
-    datetime(timed.arrived_at, timed.time_zone) as arrived_local,
+    extract(datetime from timed.arrived_at at time zone timed.time_zone) as arrived_local,
     timed.time_zone,
 
     timed._line,
