@@ -195,6 +195,13 @@ def test_features_end_with_the_cutoff_and_labels_begin_after_it(shop: Shop) -> N
         if day <= days[0] or dice.random() < 0.6
     ]
     shop.sell(changed)
+    # Some of those that stood at the cut-off are refunded or deleted after it.
+    fact = shop.run.table("gold.fct_sales")
+    fate = "status = if(mod(cast(substr(sale_id, 2) as int64), 7) = 0, 'refunded', status)"
+    fate += ", is_deleted = mod(cast(substr(sale_id, 2) as int64), 7) = 1, is_valid = false"
+    fated = f"sale_date <= '{days[0]}' and mod(cast(substr(sale_id, 2) as int64), 7) < 2"
+    sql = f"update `{fact}` set {fate}, updated_at = timestamp '{days[0] + timedelta(days=3)}' where {fated}"
+    assert (shop.client.query_and_wait(sql).num_dml_affected_rows or 0) > CUSTOMERS
     after = read(shop.run, select(FEATURES), contract, days, 7).test
     assert before.drop_columns("label").equals(after.drop_columns("label"))
     bought = {c for c, day in changed if days[0] < day <= days[0] + HORIZON}
