@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from components.generate_sales.draws import Floats, Integers, uniform
+from components.generate_sales.draws import Integers, uniform
 from components.generate_sales.habits import Flags
 
 ZONE = zoneinfo.ZoneInfo("America/New_York")
@@ -122,7 +122,7 @@ class City:
     @cached_property
     def patterns(self) -> list[Pattern]:
         """Each route in each direction."""
-        found = []
+        found: list[Pattern] = []
         for route in ROUTES:
             between = self._between(route.line)
             for direction in (NORTH, SOUTH):
@@ -135,6 +135,13 @@ class City:
 
     def timetable(self, pattern: Pattern, service: str) -> Integers:
         """Scheduled departures from the first stop, in seconds after noon minus 12 hours, up to 28:00."""
+        return self._timetables[pattern.number, service]
+
+    @cached_property
+    def _timetables(self) -> dict[tuple[int, str], Integers]:
+        return {(p.number, service): self._timetable(p, service) for p in self.patterns for service in SERVICES}
+
+    def _timetable(self, pattern: Pattern, service: str) -> Integers:
         busy = np.array(BUSY[service])
         hours = FIRST_HOUR + np.arange(len(busy))
         if pattern.route.rush_only:
@@ -142,12 +149,13 @@ class City:
             busy = np.where((hours >= first) & (hours < end) & (service == WEEKDAY), busy, 0)
         due = np.concatenate([[0], np.cumsum(busy * self.trains * pattern.route.share)])
         phase = uniform(self.seed, "phase", pattern.number)[0]
-        numbers = np.arange(int(np.floor(due[-1] - phase)) + 1) + phase if due[-1] > phase else np.zeros(0)
+        count = int(np.ceil(max(due[-1] - phase, 0)))
+        numbers = np.arange(count) + phase
         # Where nothing runs `due` is flat; a hair of slope makes it invertible.
         slope = due + np.arange(len(due)) * 1e-9
-        moments: Floats = np.interp(numbers, slope, np.append(hours, hours[-1] + 1)) * HOUR
-        found: Integers = np.unique((moments / STEP).astype(np.int64) * STEP)
-        return found
+        moments = np.interp(numbers, slope, np.append(hours, hours[-1] + 1)) * HOUR
+        steps: Integers = (moments / STEP).astype(np.int64)
+        return np.unique(steps) * STEP
 
     def _between(self, line: str) -> Integers:
         """Seconds from the first station of a line to each, for a train that calls at all of them."""

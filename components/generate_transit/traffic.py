@@ -113,15 +113,15 @@ def _trains(city: City, pattern: Pattern, day: datetime.date) -> Traffic | None:
         return None
     steps = _normal(city.seed, "drift", *keys)[runs]
     late = LATE + DRIFT_SECONDS * np.convolve(steps, KERNEL)[: len(steps)]
-    leaves: Floats = starts + np.maximum(late, 0.0)
+    leaves: Floats = starts.astype(np.float64) + np.maximum(late, 0.0)
     stops = len(pattern.stops)
+    noise = np.exp(NOISE * _normal(city.seed, "noise", pattern.number, starts[:, None], np.arange(stops)))
     arrivals, departures = np.zeros((len(starts), stops)), np.zeros((len(starts), stops))
     calls = np.where(short, pattern.calls(is_short=True), stops)
     for number in range(stops):
         there = np.flatnonzero(calls > number)
         if number:
-            noise = np.exp(NOISE * _normal(city.seed, "noise", pattern.number, starts[there], number))
-            leaves[there] += pattern.runs[number - 1] * noise * _rush(leaves[there], day)
+            leaves[there] += pattern.runs[number - 1] * noise[there, number] * _rush(leaves[there], day)
         arrivals[there, number] = _apart(leaves[there])
         gaps = np.minimum(np.diff(arrivals[there, number], prepend=-np.inf), CROWDED_AFTER)
         leaves[there] = arrivals[there, number] + DWELL + CROWDING * gaps
