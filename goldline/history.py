@@ -10,8 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from goldline.contract import Column
 
 FOLDER = "bronze/transit_history"
-SIMULATED = "simulated/transit"
 DATE = "YYYY-MM-DD"  # stands in a URL for the date
+SIMULATED = "simulated/transit"
+SIMULATED_FEED = f"{SIMULATED}/gtfs.zip"
+SIMULATED_ARCHIVE = f"{SIMULATED}/history/subwaydatanyc_{DATE}_csv.tar.xz"
 
 _STOP_TIMES = {
     "trip_uid": ("STRING", "Identifies the trip: epoch second of its start, `_`, and the id of its path."),
@@ -111,9 +113,9 @@ def member(day: datetime.date, name: str) -> str:
 
 def simulated_gtfs_url(bucket: str) -> str:
     """Where the simulated city's schedule lies."""
-    return f"gs://{bucket}/{SIMULATED}/gtfs.zip"
+    return f"gs://{bucket}/{SIMULATED_FEED}"
 
 
 def simulated_history_url(bucket: str) -> str:
     """Where the simulated city's archives lie."""
-    return f"gs://{bucket}/{SIMULATED}/history/subwaydatanyc_{DATE}_csv.tar.xz"
+    return f"gs://{bucket}/{SIMULATED_ARCHIVE}"

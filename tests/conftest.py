@@ -66,6 +66,20 @@ def new_run(client: bigquery.Client) -> Iterator[Callable[..., Run]]:
 
 
 @pytest.fixture
+def new_lake(stack: Addresses) -> Callable[..., Run]:
+    """Makes runs that share a bucket of this test's own."""
+    bucket = f"lake-{uuid.uuid4().hex[:8]}"
+    post(stack.storage, f"/storage/v1/b?project={PROJECT}", {"name": bucket})
+
+    def make(day: date = RUN_DATE, **more: object) -> Run:
+        run_id = f"test-{uuid.uuid4().hex[:8]}"
+        run = Run(run_id=run_id, run_date=day, since={}, project=PROJECT, location=LOCATION, bucket=bucket)
+        return run.model_copy(update=more)
+
+    return make
+
+
+@pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of data and state for a stack of the test's own, as the command line finds it."""
     folder = tmp_path / "home"

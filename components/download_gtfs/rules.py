@@ -147,7 +147,7 @@ def _numbered(table: pa.Table) -> Integers:
 
 def _references(feed: Feed) -> Iterator[Finding]:
     for (name, column), targets in REFERENCES.items():
-        there = [feed[file].table[key] for file, key in targets if file in feed]
+        there = [feed[file].table[key] for file, key in targets if file in feed and key in feed[file].columns]
         if name not in feed or column not in feed[name].columns or not there:
             continue
         known = pc.unique(pa.chunked_array([chunk for values in there for chunk in values.chunks], pa.string()))
@@ -156,7 +156,7 @@ def _references(feed: Feed) -> Iterator[Finding]:
         count = pc.sum(is_lost).as_py() or 0
         where = " or ".join(f"{file}.txt" for file, _ in targets)
         example = f", got {texts.filter(is_lost)[0].as_py()!r}" if count else ""
-        yield _warning(f"unknown_{column}", name, f"expected a {column} of {where}{example}", count)
+        yield _warning(f"unknown_{column}", name, f"expected each {column} in {where}{example}", count)
 
 
 def _stop_times(feed: Feed) -> Iterator[Finding]:

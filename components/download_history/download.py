@@ -166,8 +166,8 @@ class _Landing:
             return None
         if _is_simulated(manifest.url, self.lake) != _is_simulated(self.url, self.lake):
             raise HistoryError(
-                f"{self.lake.uri(manifest_path(day))} came from {manifest.url}: a lake holds the history of a simulated "
-                f"city or of a real one, never both. Choose another bucket for {self.url}"
+                f"{self.lake.uri(manifest_path(day))} came from {manifest.url}: a lake holds the history of a "
+                f"simulated city or of a real one, never both. Choose another bucket for {self.url}"
             )
         return manifest if all(_is_whole(file, self.there) for file in manifest.files.values()) else None
 
