@@ -4,30 +4,48 @@ import json
 
 from kfp import dsl
 
+from components.download_gtfs.component import download_gtfs
+from components.download_history.component import download_history
 from components.evaluate_model.component import evaluate_model
 from components.export_firestore.component import export_firestore
 from components.finish_run.component import finish_run
 from components.generate_sales.component import generate_sales
+from components.generate_transit.component import generate_transit
+from components.load_month.component import load_month
 from components.predict.component import predict
 from components.prepare_run.component import prepare_run
 from components.train_churn.component import train_churn
-from goldline.tables import everything, flows, landed, select, source, table
+from components.train_headway.component import train_headway
+from goldline.tables import everything, flows, landed, loaded, loading, select, source, table
 
 
 @dsl.pipeline
 def simulate(
-    enabled: bool, run: str, run_sales: bool, collection: str, database: str, seed: int, days: int, customers: int
+    enabled: bool,
+    run: str,
+    run_sales: bool,
+    run_transit: bool,
+    collection: str,
+    database: str,
+    seed: int,
+    days: int,
+    customers: int,
+    transit_days: int,
+    trains: int,
 ) -> None:
     """Stands in for the outside world, where there is none."""
-    with dsl.If(enabled == True, "simulated"), dsl.If(run_sales == True, "simulated-sales"):
-        generate_sales(
-            run=run,
-            collection=collection,
-            database=database,
-            seed=seed,
-            days=days,
-            customers=customers,
-        )
+    with dsl.If(enabled == True, "simulated"):
+        with dsl.If(run_sales == True, "simulated-sales"):
+            generate_sales(
+                run=run,
+                collection=collection,
+                database=database,
+                seed=seed,
+                days=days,
+                customers=customers,
+            )
+        with dsl.If(run_transit == True, "simulated-transit"):
+            generate_transit(run=run, seed=seed, days=transit_days, trains=trains)
 
 
 @dsl.pipeline
@@ -75,9 +93,75 @@ def sales(
             features_contract=source("sales/agg_customer_features"),
             select=select("sales/fct_churn_predictions"),
             contract=source("sales/fct_churn_predictions"),
+            where="true",
+            value="",
             features=features.artifact,
         ).after(training)
         predicted.ignore_upstream_failure()  # a failed training does not stop the night's predictions with the champion
+
+
+@dsl.pipeline
+def headway(enabled: bool, run: str, floor: float, seed: int, stop: str, features: dsl.Input[dsl.Artifact]) -> None:
+    """Past headways -> a judged model of the next one."""
+    with dsl.If(enabled == True, "train"):
+        trained = train_headway(
+            run=run, contract=source("transit/fct_headways"), stop=stop, seed=seed, features=features
+        )
+        evaluate_model.named("evaluate_headway")(
+            run=run, flow="transit", floor=floor, model=trained.outputs["model"], dataset=trained.outputs["dataset"]
+        )
+
+
+@dsl.pipeline
+def transit(
+    enabled: bool,
+    run: str,
+    gtfs_url: str,
+    history_url: str,
+    history_days: int,
+    history_from: str,
+    history_to: str,
+    simulated: bool,
+    stop: str,
+    train: bool,
+    floor: float,
+    seed: int,
+) -> None:
+    """A schedule and daily archives of observed trains -> arrivals, headways, and how long the next train takes."""
+    with dsl.If(enabled == True, "run-transit"):
+        schedule = download_gtfs(run=run, gtfs_url=gtfs_url, simulated=simulated)
+        archives = download_history(
+            run=run,
+            history_url=history_url,
+            history_days=history_days,
+            history_from=history_from,
+            history_to=history_to,
+            simulated=simulated,
+        )
+        bronze = load_month(
+            run=run,
+            contracts=loading("transit"),
+            history=archives.outputs["history"],
+            feed=schedule.outputs["feed"],
+        )
+        observed = loaded("transit", bronze.outputs["tables"])
+        arrivals = table("transit/stg_arrivals", run, observed)
+        headways = table("transit/fct_headways", run, observed, arrivals)
+        training = headway(
+            enabled=train, run=run, floor=floor, seed=seed, stop=stop, features=headways.artifact
+        ).set_caching_options(False)
+        predicted = predict.named("predict_headway")(
+            run=run,
+            flow="transit",
+            name="headway",
+            features_contract=source("transit/fct_headways"),
+            select=select("transit/fct_headway_predictions"),
+            contract=source("transit/fct_headway_predictions"),
+            where="known_at is not null and (@value = '' or stop_id = @value)",
+            value=stop,
+            features=headways.artifact,
+        ).after(training)
+        predicted.ignore_upstream_failure()  # as above
 
 
 @dsl.pipeline(name="goldline", description="Raw events to gold tables to judged models, for one date.")
@@ -87,8 +171,16 @@ def goldline(
     collection: str = "sales",
     database: str = "(default)",
     export_mode: str = "auto",
+    run_transit: bool = True,
+    gtfs_url: str = "https://rrgtfsfeeds.s3.amazonaws.com/gtfs_subway.zip",
+    history_url: str = "https://subwaydata.nyc/data/subwaydatanyc_YYYY-MM-DD_csv.tar.xz",
+    history_days: int = 7,
+    history_from: str = "",
+    history_to: str = "",
+    transit_stop: str = "",
     train: str = "auto",
     churn_floor: float = 0.6,
+    headway_floor: float = 0.05,
     project: str = "",
     location: str = "US",
     bucket: str = "",
@@ -99,6 +191,8 @@ def goldline(
     seed: int = 7,
     simulated_days: int = 120,
     simulated_customers: int = 2000,
+    simulated_transit_days: int = 14,
+    simulated_trains: int = 6,
 ) -> None:
     """Raw events to gold tables to judged models, for one date.
 
@@ -108,8 +202,16 @@ def goldline(
         collection: The Firestore collection of sales.
         database: The Firestore database that holds it.
         export_mode: "auto": what changed since the last export, all of it once a week; "full": all of it.
+        run_transit: Whether to run the flow transit.
+        gtfs_url: The schedule, a GTFS archive: http(s):// or gs://.
+        history_url: The daily archives of observed trains; YYYY-MM-DD stands for the day, which comes a day late.
+        history_days: Days up to the run's date that are asked for.
+        history_from: First day to ask for instead, YYYY-MM-DD; empty: as many days as history_days says.
+        history_to: Last day to ask for instead; empty: the run's date.
+        transit_stop: The only stop whose headways are learnt and predicted, such as A32S; empty: all.
         train: "auto": on Mondays, and where there is no model yet; "yes" or "no".
         churn_floor: ROC AUC that a churn model must reach to be used.
+        headway_floor: Share by which a headway model's mean absolute error must be below that of the best guess.
         project: Project of Firestore, lake and warehouse; empty: the environment's.
         location: Where BigQuery's datasets lie.
         bucket: The lake, without gs://; empty: the project's name and "-goldline".
@@ -120,6 +222,8 @@ def goldline(
         seed: Seed of all that is random.
         simulated_days: Days of history that a first simulated run writes.
         simulated_customers: Customers that the simulated shop has.
+        simulated_transit_days: Days before the run's date that the simulated city has archives of.
+        simulated_trains: Trains an hour that a route of the simulated city has at the busiest.
     """
     finish = finish_run(
         job=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
@@ -150,11 +254,14 @@ def goldline(
             enabled=simulated,
             run=run,
             run_sales=run_sales,
+            run_transit=run_transit,
             collection=collection,
             database=database,
             seed=seed,
             days=simulated_days,
             customers=simulated_customers,
+            transit_days=simulated_transit_days,
+            trains=simulated_trains,
         ).set_caching_options(False)
         sales(
             enabled=run_sales,
@@ -162,7 +269,21 @@ def goldline(
             collection=collection,
             database=database,
             export_mode=export_mode,
-            train=prepared.outputs["train"],
+            train=prepared.outputs["train_churn"],
             floor=churn_floor,
+            seed=seed,
+        ).after(world).set_caching_options(False)
+        transit(
+            enabled=run_transit,
+            run=run,
+            gtfs_url=gtfs_url,
+            history_url=history_url,
+            history_days=history_days,
+            history_from=history_from,
+            history_to=history_to,
+            simulated=simulated,
+            stop=transit_stop,
+            train=prepared.outputs["train_headway"],
+            floor=headway_floor,
             seed=seed,
         ).after(world).set_caching_options(False)

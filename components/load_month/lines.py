@@ -142,7 +142,7 @@ def _sorted_out(table: pa.Table, columns: tuple[Column, ...], content: bytes, ba
     return Lines(table.select(schema.names).cast(schema), _rejected(content, bad))
 
 
-def _note_all(numbers: np.ndarray, reason: str, bad: _Bad) -> None:  # type: ignore[type-arg]
+def _note_all(numbers: np.ndarray, reason: str, bad: _Bad) -> None:
     for number in numbers.tolist():
         bad.note(number, reason)
 

@@ -104,13 +104,15 @@ class Loader:
             if match := DAY_FILE.search(path):
                 found.setdefault(match[1], set()).update({match[2]} - {None})
                 whole |= {match[1]} if match[3] else set()
-        new = []
-        for day in sorted(whole):
-            # Which of several archives counts, the manifest tells when the day is read.
-            if found[day] != {known.get(day)} and (len(found[day]) == 1 or self._archive(day) != known.get(day)):
-                new.append(datetime.date.fromisoformat(day))
+        new = [datetime.date.fromisoformat(day) for day in sorted(whole) if self._is_new(day, found[day], known)]
         for month, days in groupby(new, key=lambda day: f"{day:%Y-%m}"):
             yield month, list(days)
+
+    def _is_new(self, day: str, archives: set[str], known: Mapping[str, str]) -> bool:
+        """Whether a day is landed from another archive than it was loaded from; of several, its manifest tells."""
+        if archives == {known.get(day)}:
+            return False
+        return len(archives) == 1 or self._manifest(day).sha256[:SHORT] != known.get(day)
 
     def _known(self) -> dict[str, str]:
         """The archives of the days that are loaded, short, by day."""
@@ -131,9 +133,6 @@ class Loader:
         sql = f"select service_date, count(*) as row_count from `{self.run.table(table)}` group by service_date"
         there = {str(row["service_date"]): row["row_count"] for row in self.jobs.query(f"count_{table}", sql)}
         return {day: archive for day, archive in known.items() if there.get(day, 0) == counts[day]}
-
-    def _archive(self, day: str) -> str:
-        return self._manifest(day).sha256[:SHORT]
 
     def _manifest(self, day: object) -> DayManifest:
         return DayManifest.model_validate_json(self.lake.read_text(f"{self.folder}/service_date={day}/manifest.json"))

@@ -38,11 +38,13 @@ class Stages:
         self._begun: set[str] = set()
 
     def __enter__(self) -> Self:
+        """Begin; nothing is made before it is needed."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Delete files and stages, whatever became of them."""
         for table in self._begun:
             if path := self._written.get(table):
                 self.lake.delete(path)
