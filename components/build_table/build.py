@@ -192,7 +192,7 @@ class Builder:
         stage = self._stage("stage")
         if self.contract.write == "replace":
             columns = (c.name for c in self.contract.columns)
-            sql = statements.replace(self.target, columns, stage, str(self.contract.partition_by), partitions)
+            sql = statements.replace(self.target, columns, f"`{stage}`", str(self.contract.partition_by), partitions)
             self.jobs.query("publish", sql)
             return self._count(statements.in_partitions(self.contract, partitions)), 0
         self.jobs.query("publish", statements.merge(self.contract, self.target, stage, partitions))

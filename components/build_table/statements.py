@@ -107,25 +107,16 @@ def merge(contract: TableContract, target: str, staged: str, partitions: Sequenc
     )
 
 
-def replace(table: str, columns: Iterable[str], staged: str, partition_by: str, days: Iterable[datetime.date]) -> str:
-    """Put a stage's rows in the place of whole partitions, in one statement.
+def replace(table: str, columns: Iterable[str], rows: str, partition_by: str, days: Iterable[datetime.date]) -> str:
+    """Put rows (a table in back-ticks, or a query in brackets) in the place of whole partitions, in one statement.
 
-    BigQuery skips the join where the condition is the constant FALSE:
+    A condition that is the constant FALSE makes BigQuery skip the join:
     https://cloud.google.com/bigquery/docs/reference/standard-sql/dml-syntax#omitting_conditions
     """
-    return _replaced(table, columns, staged, f" and t.`{partition_by}` in ({_dates(days)})")
-
-
-def replace_all(table: str, columns: Iterable[str], staged: str) -> str:
-    """Put a stage's rows in the place of all that a table holds, in one statement; its schema stays as it is."""
-    return _replaced(table, columns, staged, "")
-
-
-def _replaced(table: str, columns: Iterable[str], staged: str, where: str) -> str:
     names = list(columns)
     return (
-        f"merge `{table}` as t\nusing `{staged}` as s\non false\n"
-        f"when not matched by source{where} then delete\n"
+        f"merge `{table}` as t\nusing {rows} as s\non false\n"
+        f"when not matched by source and t.`{partition_by}` in ({_dates(days)}) then delete\n"
         f"when not matched then insert ({_listed(names)}) values ({', '.join(f's.`{name}`' for name in names)})"
     )
 

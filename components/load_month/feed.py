@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from components.load_month.stages import Stages
+from components.load_month.stages import AT_ONCE, Stages
 from goldline.contract import TableContract
 from goldline.gtfs import MANIFEST, FeedManifest
 from goldline.jobs import Jobs
@@ -35,21 +36,24 @@ def load_feed(run: Run, contracts: Mapping[str, TableContract], feed: str) -> di
     tables = {name: c for name, c in contracts.items() if name.startswith(PREFIX) and name != FEED}
     if not any(run.refreshes(name) for name in tables) and _is_loaded(run, jobs, manifest):
         return {}
-    with Stages(run, jobs, lake, f"feed-{manifest.sha256[:8]}") as stages:
-        files = {name: f"{folder}/{name.removeprefix(PREFIX)}.parquet" for name in tables}
-        there = {name: path for name, path in files.items() if name.removeprefix(PREFIX) in manifest.files}
-        stages.publish(tables.values(), None, there)
-        row = {
-            "sha256": manifest.sha256,
-            "layout": manifest.layout,
-            "url": manifest.url,
-            "fetched_at": manifest.fetched_at,
-            "_loaded_date": run.run_date,
-            "_run_id": run.run_id,
-        }
-        with stages.writing(contracts[FEED]) as out:
+    row = {
+        "sha256": manifest.sha256,
+        "layout": manifest.layout,
+        "url": manifest.url,
+        "fetched_at": manifest.fetched_at,
+        "_loaded_date": run.run_date,
+        "_run_id": run.run_id,
+    }
+    there = {name for name in tables if name.removeprefix(PREFIX) in manifest.files}
+    with Stages(run, jobs, lake, f"feed-{manifest.sha256[:8]}") as stages, ThreadPoolExecutor(AT_ONCE) as pool:
+        for name in tables.keys() - there:  # a file that the feed lacks is a table without rows
+            with stages.writing(tables[name]):
+                pass
+        paths = {name: f"{folder}/{name.removeprefix(PREFIX)}.parquet" if name in there else "" for name in tables}
+        list(pool.map(lambda name: stages.publish_whole(tables[name], paths[name]), tables))
+        with stages.writing(contracts[FEED]) as out:  # last: from now on the feed counts as loaded
             out.write_table(pa.Table.from_pylist([row], out.schema))
-        stages.publish([contracts[FEED]], None)
+        stages.publish_whole(contracts[FEED])
     rows = {name: manifest.files[name.removeprefix(PREFIX)].rows for name in there}
     LOG.info("feed %s: %s", manifest.sha256[:8], ", ".join(f"{name} {count}" for name, count in rows.items()))
     return rows

@@ -21,11 +21,12 @@ from itertools import groupby
 import pyarrow as pa
 from pydantic import ValidationError
 
+from components.build_table import statements
 from components.load_month.feed import load_feed
 from components.load_month.lines import Lines, UnreadableError, read_lines
-from components.load_month.stages import Stages
+from components.load_month.stages import PARTITION, Stages
 from goldline import arrow
-from goldline.contract import Row, TableContract
+from goldline.contract import Row, TableContract, quoted
 from goldline.history import DayManifest
 from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake, LakeError
@@ -148,9 +149,7 @@ class Loader:
                     return "; ".join(f"{day}: {why}" for day, why in refused.items())
                 dates = [row["service_date"] for row in counted]
                 stages.publish(tables.values(), dates)
-                with stages.writing(self.contracts[DAYS]) as out:
-                    out.write_table(pa.Table.from_pylist(counted, out.schema))
-                stages.publish([self.contracts[DAYS]], dates)
+            self._count(month, counted)
         except JobError as error:
             return str(error)
         rows = {FILES["stop_times"]: "stop_time_rows", FILES["trips"]: "trip_rows", REJECTED: "rejected_rows"}
@@ -178,6 +177,18 @@ class Loader:
                         out[table].write_table(rows)
                 counted.append(day.row)
         return counted
+
+    def _count(self, month: str, counted: Sequence[Row]) -> None:
+        """Say in bronze.transit_days that the days are loaded."""
+        types = {c.name: c.type for c in self.contracts[DAYS].columns}
+        rows = ",\n".join(
+            f"({', '.join(_literal(kind, row[name]) for name, kind in types.items())})" for row in counted
+        )
+        listed = ", ".join(f"{name} {kind}" for name, kind in types.items())
+        query = f"(select * from unnest(array<struct<{listed}>>[\n{rows}]))"
+        days = [row["service_date"] for row in counted]
+        sql = statements.replace(self.run.table(DAYS), types, query, PARTITION, days)
+        self.jobs.query(f"publish_{month}_days", sql)
 
     def _read(self, service_date: datetime.date) -> "_Day | _Refused":
         try:
@@ -252,6 +263,10 @@ def _whole(contract: TableContract, rows: pa.Table, common: Row) -> pa.Table:
         for f in schema
     ]
     return pa.table(columns, schema=schema)
+
+
+def _literal(kind: str, value: object) -> str:
+    return str(value) if kind == "INT64" else f"{kind.lower() if kind == 'DATE' else ''} {quoted(str(value))}".strip()
 
 
 def _tell(record: Record, loaded: Loaded) -> None:

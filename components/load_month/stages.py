@@ -2,14 +2,13 @@
 
 import datetime
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 import pyarrow.parquet as pq
-from google.cloud import bigquery
 
 from components.build_table import statements
 from goldline import arrow
@@ -19,7 +18,7 @@ from goldline.jobs import Jobs
 from goldline.lake import Lake
 from goldline.record import now
 from goldline.run import Run
-from goldline.schema import ensure, fields
+from goldline.schema import fields
 
 STAGE_LIFE = datetime.timedelta(days=1)
 AT_ONCE = 3  # tables that are published at once
@@ -34,8 +33,8 @@ class Stages:
         self.jobs = jobs
         self.lake = lake
         self.batch = batch
-        self._written: dict[str, str] = {}
-        self._begun: set[str] = set()
+        self._files: dict[str, str] = {}  # by table
+        self._stages: set[str] = set()
 
     def __enter__(self) -> Self:
         """Begin; nothing is made before it is needed."""
@@ -45,67 +44,58 @@ class Stages:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Delete files and stages, whatever became of them."""
-        for table in self._begun:
-            if path := self._written.get(table):
-                self.lake.delete(path)
-            self.jobs.client.delete_table(self._stage(table), not_found_ok=True, timeout=TIMEOUT)
+        for path in self._files.values():
+            self.lake.delete(path)
+        for stage in self._stages:
+            self.jobs.client.delete_table(stage, not_found_ok=True, timeout=TIMEOUT)
 
     @contextmanager
     def writing(self, contract: TableContract) -> Iterator[pq.ParquetWriter]:
         """A Parquet file of the table's columns, to write rows into as they come."""
-        self._begun.add(contract.table)
+        path = f"stage/{self.run.run_id}/{self.batch}/{self.run.dataset(contract.table)}.parquet"
         with (
-            self.lake.writing(self._path(contract.table)) as stream,
+            self.lake.writing(path) as stream,
             pq.ParquetWriter(stream, arrow.schema(contract.columns), compression="zstd") as writer,
         ):
             yield writer
-        self._written[contract.table] = self._path(contract.table)
+        self._files[contract.table] = path
 
-    def publish(
-        self,
-        contracts: Iterable[TableContract],
-        days: Sequence[datetime.date] | None,
-        files: Mapping[str, str] | None = None,
-    ) -> None:
-        """Put what was written in the place of the days' rows, or of all rows where there are no days.
-
-        Of a table that there is no file for, the rows are only taken away.
-
-        Args:
-            contracts: of the tables.
-            days: the partitions to replace.
-            files: by table, the Parquet files to load, where they lie in the lake already.
+    def publish(self, contracts: Iterable[TableContract], days: Sequence[datetime.date]) -> None:
+        """Put what was written in the place of the days' rows, of each table in one atomic step.
 
         Raises:
             JobError: BigQuery could not.
         """
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda contract: self._publish(contract, days, (files or {}).get(contract.table)), contracts))
+            list(pool.map(lambda contract: self._publish(contract, days), contracts))
 
-    def _publish(self, contract: TableContract, days: Sequence[datetime.date] | None, file: str | None) -> None:
-        table, stage = contract.table, self._stage(contract.table)
-        self._begun.add(table)
-        ensure(self.jobs.client, contract, self.run)
-        wanted = bigquery.Table(stage, schema=fields(_nullable(contract.columns)))
-        wanted.expires = now() + STAGE_LIFE
-        self.jobs.client.create_table(wanted, exists_ok=True, timeout=TIMEOUT)
-        if path := file or self._written.get(table):
-            self.jobs.load(f"load_{self.batch}_{contract.name}", [self.lake.uri(path)], stage, wanted.schema)
+    def publish_whole(self, contract: TableContract, path: str = "") -> None:
+        """Put what was written, or what a file of the lake holds, in the place of a table's rows, by one load job.
+
+        Raises:
+            JobError: BigQuery could not.
+        """
+        uri = self.lake.uri(path or self._files[contract.table])
+        self._load(contract.name, uri, self.run.table(contract.table), contract.columns)
+
+    def _publish(self, contract: TableContract, days: Sequence[datetime.date]) -> None:
+        digest = hashlib.sha256(f"{self.run.run_id} {self.batch}".encode()).hexdigest()[:8]
+        stage = self.run.table(f"ops.load_{contract.dataset}_{contract.name}_{digest}")
+        self._stages.add(stage)
+        self._load(contract.name, self.lake.uri(self._files[contract.table]), stage, _nullable(contract.columns))
+        self._expire(stage)
         columns = [c.name for c in contract.columns]
-        target = self.run.table(table)
-        sql = (
-            statements.replace_all(target, columns, stage)
-            if days is None
-            else statements.replace(target, columns, stage, PARTITION, days)
-        )
+        sql = statements.replace(self.run.table(contract.table), columns, f"`{stage}`", PARTITION, days)
         self.jobs.query(f"publish_{self.batch}_{contract.name}", sql)
 
-    def _path(self, table: str) -> str:
-        return f"stage/{self.run.run_id}/{self.batch}/{self.run.dataset(table)}.parquet"
+    def _load(self, name: str, uri: str, target: str, columns: Iterable[Column]) -> None:
+        self.jobs.load(f"load_{self.batch}_{name}", [uri], target, fields(columns))
 
-    def _stage(self, table: str) -> str:
-        digest = hashlib.sha256(f"{self.run.run_id} {self.batch}".encode()).hexdigest()[:8]
-        return self.run.table(f"ops.load_{table.replace('.', '_')}_{digest}")
+    def _expire(self, stage: str) -> None:
+        """See that a stage goes even where this process is killed before it ends."""
+        table = self.jobs.client.get_table(stage, timeout=TIMEOUT)
+        table.expires = now() + STAGE_LIFE
+        self.jobs.client.update_table(table, ["expires"], timeout=TIMEOUT)
 
 
 def _nullable(columns: Iterable[Column]) -> list[Column]:

@@ -195,7 +195,7 @@ def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[s
         yield "merged", statements.merged(contract, contract.table, stage, days)
     if contract.write == "replace":
         names, day = [c.name for c in contract.columns], str(contract.partition_by)
-        yield "replace", statements.replace(contract.table, names, stage, day, [datetime.date(2026, 11, 20)])
+        yield "replace", statements.replace(contract.table, names, f"`{stage}`", day, [datetime.date(2026, 11, 20)])
 
 
 def _place(path: Path, check: int, line: int, column: int) -> tuple[int, int]:
