@@ -145,16 +145,14 @@ medians as (
             and past.arrived_date >= date_sub(asked.known_date, interval 28 day)
             and past.arrived_date < asked.known_date
     where true
+    -- The k-th of n is the middle one where n is 2k - 1 or 2k.
     qualify
-        row_number() over (
+        2 * row_number() over (
             partition by asked.stop_id, asked.route_id, asked.direction_id, asked.known_date, asked.known_hour
             order by past.headway_minutes, past.arrived_at, past.trip_uid
-        ) = div(
-            1 + count(*) over (
-                partition by asked.stop_id, asked.route_id, asked.direction_id, asked.known_date, asked.known_hour
-            ),
-            2
-        )
+        ) - count(*) over (
+            partition by asked.stop_id, asked.route_id, asked.direction_id, asked.known_date, asked.known_hour
+        ) in (0, 1)
 ),
 
 -- The schedule: which services run on which date, when their trips are due, and how far apart.
@@ -206,7 +204,7 @@ due as (
         zone.time_zone,
         -- Counted from noon minus 12 hours, which is not midnight where the clock changes.
         timestamp_add(
-            parse_timestamp('%F %T', concat(cast(running.service_date as string), ' 12:00:00'), zone.time_zone),
+            parse_timestamp('%Y-%m-%d %H', concat(cast(running.service_date as string), ' 12'), zone.time_zone),
             interval coalesce(stop_times.arrival_time, stop_times.departure_time) - 43200 second
         ) as due_at
     from running

@@ -43,7 +43,7 @@ observed as (
         seen._loaded_date,
         zone.time_zone,
         -- Seconds after the day's midnight in the agency's zone; a day has 23, 24 or 25 hours.
-        seen.arrival_time - unix_seconds(parse_timestamp('%F', cast(seen.service_date as string), zone.time_zone)) as seconds_of_day,
+        seen.arrival_time - unix_seconds(parse_timestamp('%Y-%m-%d', cast(seen.service_date as string), zone.time_zone)) as seconds_of_day,
         row_number() over (
             partition by seen.service_date, seen.trip_uid, seen.stop_id, seen.arrival_time is null
             order by seen.last_observed desc, seen._line desc
