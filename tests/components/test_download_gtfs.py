@@ -20,7 +20,7 @@ from goldline.lake import Lake
 from goldline.run import Run
 
 NewLake = Callable[..., Run]
-HASTY = Patience(silence=0.3, tries=3, pause=0.01)
+HASTY = Patience(tries=3, pause=0.01)
 AGENCY = "agency_id,agency_name,agency_url,agency_timezone\n"
 FEED = {
     "agency.txt": f"{AGENCY}A,Goldline,https://example.com,America/New_York\n",
