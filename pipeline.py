@@ -11,7 +11,7 @@ from components.generate_sales.component import generate_sales
 from components.predict.component import predict
 from components.prepare_run.component import prepare_run
 from components.train_churn.component import train_churn
-from goldline.tables import Published, everything, flows, landed, select, source, table
+from goldline.tables import everything, flows, landed, select, source, table
 
 
 @dsl.pipeline
@@ -72,11 +72,12 @@ def sales(
             run=run,
             flow="sales",
             name="churn",
-            contract=source("sales/agg_customer_features"),
+            features_contract=source("sales/agg_customer_features"),
+            select=select("sales/fct_churn_predictions"),
+            contract=source("sales/fct_churn_predictions"),
             features=features.artifact,
         ).after(training)
         predicted.ignore_upstream_failure()  # a failed training does not stop the night's predictions with the champion
-        table("sales/fct_churn_predictions", run, Published("ops.predictions", predicted.outputs["predictions"]))
 
 
 @dsl.pipeline(name="goldline", description="Raw events to gold tables to judged models, for one date.")

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -64,6 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("table", nargs="?", help="only this table, such as stg_sales")
     test.set_defaults(command=_test)
 
+    _add_cost(commands)
+
     for name, command, text in (
         ("rotate-key", _rotate_key, "make a new key for pseudonyms; the next export uses it for all"),
         ("up", _up, "start the local stack and leave it running"),
@@ -72,6 +75,21 @@ def _parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=text).set_defaults(command=command)
     return parser
+
+
+def _add_cost(commands: Any) -> None:  # noqa: ANN401, argparse keeps its class to itself
+    cost = commands.add_parser("cost", help="what a month on Google Cloud costs, from list prices")
+    cost.add_argument("--prices", type=Path, help="a YAML file of prices that differ from goldline/vertex/prices.yml")
+    for name, kind, text in (
+        ("documents", int, "documents in the Firestore collection (default: 100000)"),
+        ("changed-documents", int, "documents that change a day (default: 5000)"),
+        ("scanned-gib", float, "GiB that BigQuery's queries of a night read (default: 5)"),
+        ("stored-gib", float, "GiB in lake and warehouse (default: 50)"),
+        ("start-minutes", float, "minutes until a task's machine works (default: 1.5)"),
+        ("work-minutes", float, "minutes that a task works (default: 0.75)"),
+    ):
+        cost.add_argument(f"--{name}", type=kind, help=text, default=argparse.SUPPRESS)
+    cost.set_defaults(command=_cost)
 
 
 def _add_parameters(run: argparse.ArgumentParser) -> None:
@@ -163,6 +181,16 @@ def _test(options: argparse.Namespace) -> int:
     from goldline.local.stack import default_home
 
     return run_contract_tests(default_home(), options.table)
+
+
+def _cost(options: argparse.Namespace) -> int:
+    from goldline.vertex.cost import Load, Prices, machines, report
+
+    given = {name: value for name, value in vars(options).items() if name in Load.__dataclass_fields__}
+    if negative := [name for name, value in given.items() if value < 0]:
+        raise ValueError(f"--{negative[0].replace('_', '-')}: expected no negative number, got {given[negative[0]]}")
+    print("\n".join(report(Prices.load(options.prices), Load(**given), machines(load()))))
+    return 0
 
 
 def _rotate_key(_: argparse.Namespace) -> int:

@@ -199,19 +199,13 @@ class Store:
         Raises:
             ModelError: columns, types, libraries, the file's hash or the types in it are not as they must be.
         """
-        import skops.io
-
         signature = self.signature(version)
-        shown = f"model {self.name} {version}"
         if (signature.name, signature.version) != (self.name, version):
-            raise ModelError(f"{shown}: its signature is that of {signature.name} {signature.version}")
+            raise ModelError(
+                f"model {self.name} {version}: its signature is that of {signature.name} {signature.version}"
+            )
         signature.check_columns(given)
-        signature.check_libraries()
-        content = read_bytes(self.run, self.path(version, "model.skops"))
-        if (got := sha256(content)) != signature.model_sha256:
-            raise ModelError(f"{shown}: expected a file with SHA-256 {signature.model_sha256}, got {got}")
-        _check_types(content, shown)
-        return Model(signature, skops.io.loads(content))
+        return opened(signature, read_bytes(self.run, self.path(version, "model.skops")))
 
     def champion(self) -> str | None:
         """The version that is champion on the run's date, if there is one."""
@@ -225,6 +219,22 @@ class Store:
     @property
     def _pointer(self) -> str:
         return f"{self.folder}/champions/{self.run.run_date}.json"
+
+
+def opened(signature: Signature, content: bytes) -> Model:
+    """A model from its file, once libraries, hash and the types in it were found to be as they must be.
+
+    Raises:
+        ModelError: they are not; nothing of the file was loaded.
+    """
+    import skops.io
+
+    shown = f"model {signature.name} {signature.version}"
+    signature.check_libraries()
+    if (got := sha256(content)) != signature.model_sha256:
+        raise ModelError(f"{shown}: expected a file with SHA-256 {signature.model_sha256}, got {got}")
+    _check_types(content, shown)
+    return Model(signature, skops.io.loads(content))
 
 
 def should_train(train: str, run_date: datetime.date, *, has_champion: bool) -> bool:

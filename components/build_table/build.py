@@ -138,7 +138,7 @@ class Builder:
         """The rows to publish into a stage like the table, and what the audit says of them."""
         rows = statements.stage(self.contract, self._stage("raw"))
         self._create("stage", self.contract.columns, self.contract, rows)
-        audit = statements.audit(self.contract, f"`{self._stage('stage')}`")
+        audit = statements.audit(self.contract, self._audited_rows)
         return self._audited("audit", audit, self._run_date if self.contract.write == "snapshot" else [])
 
     def _audited(self, step: str, audit: str, parameters: Iterable[bigquery.ScalarQueryParameter]) -> Mapping[str, Any]:
@@ -166,8 +166,7 @@ class Builder:
             found = "; ".join(f"{c.name!r}: {c.failing} rows fail" for c in blocking)
             names = {c.name for c in blocking}
             caught = [c for c in self.contract.checks if c.name in names]
-            has_stage = caught and self.contract.write != "view"
-            hint = f" See them: {statements.failing_rows(caught[0], self._stage('stage'))}" if has_stage else ""
+            hint = f" See them: {statements.failing_rows(caught[0], self._audited_rows)}" if caught else ""
             raise AuditError(f"{self.contract.table} was not published, the table stays as it was. {found}.{hint}")
 
     def _publish_rejects(self, rejected: int) -> None:
@@ -203,7 +202,7 @@ class Builder:
             self.jobs.client.delete_table(target + partition, not_found_ok=True, timeout=TIMEOUT)
 
     def _build_view(self) -> TableResult:
-        audit = statements.audit(self.contract, f"(\n{self.select}\n)")
+        audit = statements.audit(self.contract, self._audited_rows)
         found = self._audited("audit", audit, [])
         self.jobs.query("publish", statements.create_view(self.contract, self.target, self.select))
         return self._result(found["row_count"], found["row_count"], 0, 0)
@@ -229,6 +228,11 @@ class Builder:
     def _count(self, where: str) -> int:
         [row] = self.jobs.query("count", f"select count(*) as row_count from `{self.target}` where {where}")
         return int(row["row_count"])
+
+    @property
+    def _audited_rows(self) -> str:
+        """What the checks look at: the stage, or for a view what it would show."""
+        return f"(\n{self.select}\n)" if self.contract.write == "view" else f"`{self._stage('stage')}`"
 
     def _stage(self, step: str) -> str:
         digest = _sha256(self.run.run_id)[:8]

@@ -92,8 +92,8 @@ def check_alias(position: int) -> str:
 
 
 def failing_rows(check: Check, staged: str) -> str:
-    """The query that shows the rows a check caught, for whoever looks into it."""
-    return f"select * from `{staged}` where {check.where}"
+    """The query that shows the rows a check caught, for whoever looks into it; `staged` as in `audit`."""
+    return f"select * from {staged} where {check.where}"
 
 
 def merge(contract: TableContract, target: str, staged: str, partitions: Sequence[datetime.date]) -> str:

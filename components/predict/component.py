@@ -11,16 +11,21 @@ def predict(
     run: str,
     flow: str,
     name: str,
+    features_contract: str,
+    select: str,
     contract: str,
-    predictions: dsl.Output[BQTable],
+    table: dsl.Output[BQTable],
     metrics: dsl.Output[dsl.Metrics],
     features: dsl.Input[dsl.Artifact] | None = None,
 ) -> None:
-    """Predict for each row that the features' table has of the run's date, into ops.predictions."""
+    """Predict for each row that the features' table has of the run's date, and build the table of predictions."""
+    from components.build_table.build import build_table
     from components.predict.predict import predict
-    from goldline.artifacts import bigquery_table
+    from goldline.artifacts import bigquery_table, numbers
     from goldline.run import Run
 
     card = Run.parse(run)
-    metrics.metadata = {"rows": predict(card, flow, name, contract)}
-    predictions.uri, predictions.metadata = bigquery_table(card, "ops.predictions")
+    predict(card, flow, name, features_contract)
+    built = build_table(card, flow, select, contract)
+    table.uri, table.metadata = bigquery_table(card, built.name)
+    metrics.metadata = numbers(built)

@@ -1,7 +1,7 @@
 """Predict with the champion, for each row that a features' table has of the run's date.
 
 The predictions go to ops.predictions, where those of a model and date that were loaded last count; a table of the
-model's own is then built from them like any other.
+model's own is then built from them like any other, by the same task: a machine less to start each night.
 """
 
 import datetime

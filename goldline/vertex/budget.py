@@ -49,8 +49,7 @@ class Budget:
     def findings(self) -> Iterator[Finding]:
         """What speaks against the scenario: too many tasks, too many in a row, or a condition that nothing decides."""
         parameters = declarations(self.pipeline.root, "input", "parameters")
-        values = {name: declared.get("defaultValue") for name, declared in parameters.items()}
-        total, chain = self._dag("root", self.pipeline.root, values | dict(self.scenario.parameters))
+        total, chain = self._counted()
         where, scenario = f"scenario {self.scenario.name!r}", self.scenario
         yield from self.problems
         told, known = scenario.parameters.keys() | scenario.assumptions.keys(), parameters.keys() | self.asked
@@ -63,6 +62,15 @@ class Budget:
             yield Finding(
                 where, f"runs {len(chain)} container tasks in a row, and may run {scenario.max_in_a_row}: {row}"
             )
+
+    def tasks(self) -> int:
+        """How many container tasks a run starts."""
+        return self._counted()[0]
+
+    def _counted(self) -> tuple[int, tuple[str, ...]]:
+        parameters = declarations(self.pipeline.root, "input", "parameters")
+        values = {name: declared.get("defaultValue") for name, declared in parameters.items()}
+        return self._dag("root", self.pipeline.root, values | dict(self.scenario.parameters))
 
     def _dag(self, where: str, component: Json, values: Json) -> tuple[int, tuple[str, ...]]:
         """How many container tasks run in a dag, and the names of the longest row of them."""

@@ -1,4 +1,6 @@
--- Only what was known when the day ended. A sale's later fate (a refund, a deletion) was not: until then it stood.
+-- Only what was known when the day ended. A sale's later fate (a refund, a deletion) was not: until then it stood,
+-- if it was not cancelled. Of a sale only the latest state is kept, so one that was refunded and later deleted, or that
+-- came late and was then refunded, is taken for one that stood.
 with known as (
     select
         customer_id,
@@ -9,7 +11,7 @@ with known as (
         channel,
         category,
         date_diff(@run_date, sale_date, day) as days_ago,
-        date(updated_at) > @run_date or (status = 'completed' and not is_deleted) as is_valid,
+        status = 'completed' or (status = 'refunded' and date(updated_at) > @run_date) as is_valid,
         date(updated_at) <= @run_date and status = 'refunded' as is_refunded
     from gold.fct_sales
     where

@@ -6,7 +6,38 @@ with living as (
         region,
         shipping_city,
         shipping_country,
-        sale_timestamp,
+        sale_timestamp
+    from silver.stg_sales
+    where not is_deleted
+    -- Of sales made in the same moment the last by id speaks.
+    qualify row_number() over (partition by customer_id, sale_timestamp order by sale_id desc) = 1
+),
+
+-- What a sale does not tell is as it was last told; before it was ever told, as it first was.
+told as (
+    select
+        customer_id,
+        coalesce(
+            last_value(contact_email_hashed ignore nulls) over so_far, first_value(contact_email_hashed ignore nulls) over ever
+        ) as contact_email_hashed,
+        coalesce(last_value(region ignore nulls) over so_far, first_value(region ignore nulls) over ever) as region,
+        coalesce(
+            last_value(shipping_city ignore nulls) over so_far, first_value(shipping_city ignore nulls) over ever
+        ) as shipping_city,
+        coalesce(
+            last_value(shipping_country ignore nulls) over so_far, first_value(shipping_country ignore nulls) over ever
+        ) as shipping_country,
+        sale_timestamp
+    from living
+    window
+        sales as (partition by customer_id order by sale_timestamp),
+        so_far as (sales rows between unbounded preceding and current row),
+        ever as (sales rows between unbounded preceding and unbounded following)
+),
+
+looking as (
+    select
+        *,
         to_json_string(
             struct(
                 contact_email_hashed as contact_email_hashed,
@@ -15,17 +46,14 @@ with living as (
                 shipping_country as shipping_country
             )
         ) as looks
-    from silver.stg_sales
-    where not is_deleted
-    -- Of sales made in the same moment the last by id speaks.
-    qualify row_number() over (partition by customer_id, sale_timestamp order by sale_id desc) = 1
+    from told
 ),
 
 compared as (
     select
         *,
         lag(looks) over (partition by customer_id order by sale_timestamp) as looked
-    from living
+    from looking
 ),
 
 versions as (

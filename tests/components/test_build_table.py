@@ -255,8 +255,10 @@ def test_a_view_is_checked_and_made(shop: Shop) -> None:
     shop.give(("b", "2026-11-18", 3, 1, "2026-11-20"))
     assert shop.rows("gold.dim_thing") == [("a", 1), ("b", 3)]
     shop.give(("c", "2026-11-18", 30, 1, "2026-11-20"))
-    with pytest.raises(AuditError, match="'small': 1 rows fail"):
+    with pytest.raises(AuditError, match="'small': 1 rows fail") as failed:
         shop.build(view, REBUILD_SELECT)
+    hint = str(failed.value).split("See them: ")[1]
+    assert [row["id"] for row in shop.client.query_and_wait(hint)] == ["c"]
 
 
 def test_a_new_nullable_column_is_added(shop: Shop) -> None:

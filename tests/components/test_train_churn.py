@@ -116,18 +116,19 @@ class Shop:
     def predict(self, run: Run) -> list[tuple[Any, ...]]:
         """Build the features, predict, build the table; its rows of the run's date."""
         build_table(run, "sales", select(FEATURES), source(FEATURES))
-        predictions = BQTable()
+        table = BQTable()
         predict.component.python_func(
             run=run.model_dump_json(),
             flow="sales",
             name="churn",
-            contract=source(FEATURES),
+            features_contract=source(FEATURES),
+            select=select(PREDICTIONS),
+            contract=source(PREDICTIONS),
             features=dsl.Artifact(),
-            predictions=predictions,
+            table=table,
             metrics=dsl.Metrics(uri="", metadata={}),
         )
-        assert predictions.metadata["tableId"] == "predictions"
-        build_table(run, "sales", select(PREDICTIONS), source(PREDICTIONS))
+        assert table.metadata["tableId"] == "fct_churn_predictions"
         sql = f"select * from `{run.table('gold.fct_churn_predictions')}` where as_of = '{run.run_date}' order by 2"
         return [tuple(row.values()) for row in self.client.query_and_wait(sql)]
 
@@ -194,6 +195,13 @@ def test_features_end_with_the_cutoff_and_labels_begin_after_it(shop: Shop) -> N
         if day <= days[0] or dice.random() < 0.6
     ]
     shop.sell(changed)
+    # Some of those that stood at the cut-off are refunded or deleted after it.
+    fact = shop.run.table("gold.fct_sales")
+    fate = "status = if(mod(cast(substr(sale_id, 2) as int64), 7) = 0, 'refunded', status)"
+    fate += ", is_deleted = mod(cast(substr(sale_id, 2) as int64), 7) = 1, is_valid = false"
+    fated = f"sale_date <= '{days[0]}' and mod(cast(substr(sale_id, 2) as int64), 7) < 2"
+    sql = f"update `{fact}` set {fate}, updated_at = timestamp '{days[0] + timedelta(days=3)}' where {fated}"
+    assert (shop.client.query_and_wait(sql).num_dml_affected_rows or 0) > CUSTOMERS
     after = read(shop.run, select(FEATURES), contract, days, 7).test
     assert before.drop_columns("label").equals(after.drop_columns("label"))
     bought = {c for c, day in changed if days[0] < day <= days[0] + HORIZON}

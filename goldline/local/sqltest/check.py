@@ -164,11 +164,12 @@ class TableCheck:
 def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[str, str]]:
     """Every statement that a build makes of a contract, by the name of its step."""
     select = select.rstrip().rstrip(";")
+    audited = f"(\n{select}\n)" if contract.write == "view" else f"`{stage_name('stage', contract)}`"
     for check in contract.checks:
-        yield f"failing rows of {check.name}", statements.failing_rows(check, stage_name("stage", contract))
+        yield f"failing rows of {check.name}", statements.failing_rows(check, audited)
     if contract.write == "view":
         yield "create_view", statements.create_view(contract, contract.table, select)
-        yield "audit", statements.audit(contract, f"(\n{select}\n)")
+        yield "audit", statements.audit(contract, audited)
         return
     raw, stage = stage_name("raw", contract), stage_name("stage", contract)
     yield "raw", f"create or replace table `{raw}` options ({OPTIONS}) as\n{select}"
@@ -178,7 +179,7 @@ def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[s
     if contract.rejects:
         rejects = statements.rejects(contract, raw)
         yield "rejects", statements.create(contract.rejected_table, RejectedRow.columns(), None, rejects, OPTIONS)
-    yield "audit", statements.audit(contract, f"`{stage}`")
+    yield "audit", statements.audit(contract, audited)
     if contract.write == "rebuild":
         rows = f"select * from `{stage}`"
         yield "publish", statements.create(contract.table, contract.columns, contract, rows, OPTIONS)

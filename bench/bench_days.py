@@ -1,0 +1,110 @@
+"""How long the next day's run takes after a short history and after one ten times as long.
+
+`make bench-days` runs it: the compiled spec, run as `goldline run` runs it, on two shops of the same customers, each
+on a stack of its own in a temporary folder. The first run of each writes and builds the history; then both run the
+days after it by turns, so that whatever else the machine does slows both alike. Cost must grow with the day, not with
+the history: the longer history's day may take at most `RATIO_MAX` times as long.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from bench.machine import described
+from goldline.local import stack
+from goldline.local.run_here import run_here
+
+HISTORIES = (36, 360)  # days
+# A Tuesday of the past: the days after it are plain ones, without the Sunday's sweep of the whole collection and the
+# Monday's training; and a watermark is never later than the clock of whoever runs this.
+LAST = date(2025, 11, 18)
+RATIO_MAX = 1.3
+PACKAGES = ("kfp", "local-bigquery", "duckdb", "google-cloud-bigquery", "google-cloud-firestore")
+Seconds = Mapping[str, float]  # by task
+
+
+class Shop:
+    """A simulated shop, the stack that its runs use and how long its days took."""
+
+    def __init__(self, home: Path, history: int, customers: int) -> None:
+        self.home = home
+        self.size = {"simulated_days": history, "simulated_customers": customers}
+        self.history = history
+        self.days: list[Seconds] = []
+        self.sales = 0
+
+    def run(self, day: date, train: str) -> Seconds:
+        """One run; the seconds of each of its tasks."""
+        out = io.StringIO()
+        if run_here({"run_date": day.isoformat(), "train": train, **self.size}, self.home, out):
+            raise RuntimeError(f"the run of {day} after {self.history} days failed:\n{out.getvalue()}")
+        summary: dict[str, Any] = json.loads((self.home / "runs" / "latest" / "summary.json").read_text("utf-8"))
+        self.sales = next(t["rows"] for t in summary["tables"] if t["name"] == "gold.fct_sales")
+        return {task["name"]: task["seconds"] for task in summary["tasks"]}
+
+    def median(self, task: str) -> float:
+        """Of all days."""
+        return statistics.median(day.get(task, 0.0) for day in self.days)
+
+    @property
+    def total(self) -> float:
+        """The median day's seconds of all tasks."""
+        return statistics.median(sum(day.values()) for day in self.days)
+
+
+def measure(shops: Sequence[Shop], days: int) -> None:
+    """Build each shop's history, then run the days after it by turns."""
+    for shop in shops:
+        seconds = shop.run(LAST, "auto")
+        print(f"a history of {shop.history} days, {shop.sales:,} sales: {sum(seconds.values()):.1f} s", flush=True)
+    for number in range(1, days + 1):
+        for shop in shops:
+            # The short history is too short to train on; asked for by neither, both do the same work.
+            shop.days.append(shop.run(LAST + timedelta(days=number), "no"))
+
+
+def report(shops: Sequence[Shop]) -> float:
+    """Print the table; how many times as long the longer history's day takes."""
+    short, long = shops
+    print(f"\n{'the next day, median of ' + str(len(short.days)):<28}{'seconds after':>18}")
+    print(f"{'':<28}{short.history:>8} d{long.history:>8} d{'ratio':>8}")
+    for task in long.days[0]:
+        print(_line(task, short.median(task), long.median(task)))
+    print(_line("all tasks", short.total, long.total))
+    for shop in shops:
+        each = ", ".join(f"{sum(day.values()):.1f}" for day in shop.days)
+        print(f"each day after {shop.history} days: {each}")
+    return long.total / short.total
+
+
+def _line(name: str, short: float, long: float) -> str:
+    return f"{name:<28}{short:>10.1f}{long:>10.1f}{long / short if short else float('nan'):>8.2f}"
+
+
+def main() -> int:
+    """Measure and print; 1 if the day grows with the history by more than it may."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--customers", type=int, default=400, help="of each shop")
+    parser.add_argument("--days", type=int, default=3, help="days to run after the history, at most 4: no sweep")
+    options = parser.parse_args()
+    print(f"{described(PACKAGES)}\n{options.customers} customers")
+    with tempfile.TemporaryDirectory(prefix="goldline-bench-") as folder, contextlib.ExitStack() as stacks:
+        shops = [Shop(Path(folder) / f"{history}-days", history, options.customers) for history in HISTORIES]
+        for shop in shops:
+            stacks.enter_context(stack.using(shop.home))
+        measure(shops, options.days)
+        ratio = report(shops)
+    print(f"{described(())}\nratio {ratio:.2f}, at most {RATIO_MAX} is allowed")
+    return int(ratio > RATIO_MAX)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""What a month of goldline costs, from list prices and the compiled pipeline's own count of machines."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from goldline.vertex.budget import Budget
+from goldline.vertex.check import SCENARIOS
+from goldline.vertex.tree import Finding, Json, parse_spec
+
+LIST_PRICES = Path(__file__).parent / "prices.yml"
+NIGHTS = 30
+WEEKS = 52 / 12
+IMAGE_GIB = 0.9
+SECRET_VERSIONS = 2
+
+
+class Prices(BaseModel):
+    """Dollars; what each is for, and the page that it stands on, is said in prices.yml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pipeline_run: float = Field(ge=0)
+    machine_hour: float = Field(ge=0)
+    query_tib: float = Field(ge=0)
+    query_free_tib: float = Field(ge=0)
+    stored_gib_month: float = Field(ge=0)
+    document_reads_100k: float = Field(ge=0)
+    image_gib_month: float = Field(ge=0)
+    secret_version_month: float = Field(ge=0)
+    run_vcpu_second: float = Field(ge=0)
+    run_gib_second: float = Field(ge=0)
+    scheduler_job_month: float = Field(ge=0)
+    composer_month: float = Field(ge=0)
+
+    @classmethod
+    def load(cls, file: Path | None = None) -> Self:
+        """The list prices, with those of a file in their place.
+
+        Raises:
+            ValueError: the file has a key that is no price, or a price that is no number.
+        """
+        listed = yaml.safe_load(LIST_PRICES.read_text(encoding="utf-8"))
+        own = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
+        if not isinstance(own, Mapping):
+            raise ValueError(f"{file}: expected prices by key, got {type(own).__name__}")
+        try:
+            return cls.model_validate(listed | dict(own))
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
+            raise ValueError(f"{file}: {problems}. Expected some of {', '.join(cls.model_fields)}") from error
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a month brings.
+
+    Attributes:
+        documents: in the Firestore collection: a weekly sweep reads them all.
+        changed_documents: a day: the nightly export reads these.
+        scanned_gib: that BigQuery's queries of a night read.
+        stored_gib: in lake and warehouse.
+        start_minutes: until a task's machine works; it is paid for.
+        work_minutes: that a task works, on average.
+    """
+
+    documents: int = 100_000
+    changed_documents: int = 5_000
+    scanned_gib: float = 5.0
+    stored_gib: float = 50.0
+    start_minutes: float = 1.5
+    work_minutes: float = 0.75
+
+
+@dataclass(frozen=True)
+class Machines:
+    """How many machines a month starts, counted in the compiled pipeline."""
+
+    runs: float
+    tasks: float
+
+
+def machines(spec: Json) -> Machines:
+    """Count what a month of nights starts: one night a week also trains, one also runs the startups.
+
+    Raises:
+        ValueError: the spec cannot be read.
+    """
+    parsed = parse_spec(spec)
+    if isinstance(parsed, Finding):
+        raise ValueError(str(parsed))
+    pipeline, _ = parsed
+    tasks = {scenario.name: Budget(pipeline, scenario).tasks() for scenario in SCENARIOS}
+    plain = tasks["plain night"]
+    weekly = (tasks["training night"] - plain) + (tasks["Friday"] - plain)
+    return Machines(runs=NIGHTS, tasks=NIGHTS * plain + WEEKS * weekly)
+
+
+def month(prices: Prices, load: Load, count: Machines) -> dict[str, float]:
+    """Dollars a month by what they are paid for."""
+    hours = count.tasks * (load.start_minutes + load.work_minutes) / 60
+    reads = NIGHTS * load.changed_documents + WEEKS * load.documents
+    scanned = max(0.0, NIGHTS * load.scanned_gib / 1024 - prices.query_free_tib)
+    return {
+        f"{count.runs:.0f} pipeline runs": count.runs * prices.pipeline_run,
+        f"{count.tasks:.0f} machines, {hours:.1f} hours": hours * prices.machine_hour,
+        f"{reads:,.0f} documents read": reads / 100_000 * prices.document_reads_100k,
+        f"{NIGHTS * load.scanned_gib:,.0f} GiB scanned": scanned * prices.query_tib,
+        f"{load.stored_gib:,.0f} GiB stored": load.stored_gib * prices.stored_gib_month,
+        "image and key": IMAGE_GIB * prices.image_gib_month + SECRET_VERSIONS * prices.secret_version_month,
+    }
+
+
+def bare_workflow(prices: Prices, load: Load, count: Machines) -> float:
+    """Dollars a month for the same work as Cloud Run jobs of one vCPU and 4 GiB, under a scheduler."""
+    seconds = count.tasks * load.work_minutes * 60
+    return seconds * (prices.run_vcpu_second + 4 * prices.run_gib_second) + prices.scheduler_job_month
+
+
+def report(prices: Prices, load: Load, count: Machines) -> Iterator[str]:
+    """The month as lines of a table, and what else would run the same nights."""
+    paid = month(prices, load, count)
+    orchestration = sum(list(paid.values())[:2])
+    width = max(map(len, paid)) + 2
+    for name, dollars in paid.items():
+        yield f"  {name:<{width}} {dollars:8.2f}"
+    yield f"  {'a month, in dollars':<{width}} {sum(paid.values()):8.2f}"
+    yield ""
+    yield "  The same nights under another roof (reads, queries and storage cost the same everywhere):"
+    roofs = {
+        "Vertex AI Pipelines": orchestration,
+        "Cloud Composer, and the work besides": prices.composer_month,
+        "Cloud Run jobs: no lineage, no artifacts, no console": bare_workflow(prices, load, count),
+    }
+    width = max(map(len, roofs)) + 2
+    for name, dollars in roofs.items():
+        yield f"  {name:<{width}} {dollars:8.2f}"
