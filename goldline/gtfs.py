@@ -312,8 +312,9 @@ class FeedManifest(BaseModel):
 
 
 def layout() -> str:
-    """Fingerprint of all schemas: a feed that was kept under others is kept anew."""
+    """Fingerprint of all schemas, the manifest's too: a feed that was kept under others is kept anew."""
     schemas: dict[str, Any] = {f.name: [(c.name, c.type) for c in f.columns] for f in _ALL}
+    schemas[MANIFEST] = list(FeedManifest.model_fields)
     return hashlib.sha256(repr(schemas).encode()).hexdigest()[:16]
 
 

@@ -126,10 +126,11 @@ def _current(lake: Lake, url: str) -> FeedManifest | None:
 def _kept(lake: Lake, sha256: str) -> FeedManifest | None:
     """A feed's manifest, if the lake has it whole and as the present schemas want it."""
     try:
-        manifest = FeedManifest.model_validate_json(lake.read_text(f"{feed_folder(sha256)}/{MANIFEST}"))
+        content = json.loads(lake.read_text(f"{feed_folder(sha256)}/{MANIFEST}"))
     except LakeError:
         return None
-    return manifest if (manifest.sha256, manifest.layout) == (sha256, layout()) else None
+    is_present = (content["sha256"], content["layout"]) == (sha256, layout())
+    return FeedManifest.model_validate(content) if is_present else None
 
 
 def _keep(lake: Lake, url: str, fetched: Fetched, folder: Path) -> FeedManifest:

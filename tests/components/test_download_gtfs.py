@@ -127,9 +127,13 @@ def test_a_feed_that_was_half_written_is_written_again(new_lake: NewLake, site: 
     run = new_lake()
     url = site.put("/gtfs.zip", Answer(zipped(), headers={"ETag": '"v1"'}))
     first = download(run, url)
-    folder = first.uri.removeprefix(f"gs://{run.bucket}/")
-    Lake(run.project, run.bucket)._bucket.blob(f"{folder}/manifest.json").delete()
+    lake = Lake(run.project, run.bucket)
+    manifest = f"{first.uri.removeprefix(f'gs://{run.bucket}/')}/manifest.json"
+    lake._bucket.blob(manifest).delete()  # killed before its last act
     assert download(run, url).is_new
+    lake.write_text(manifest, json.dumps({"sha256": first.manifest.sha256, "layout": "an earlier goldline's"}))
+    assert download(run, url).is_new
+    assert not download(run, url).is_new
 
 
 @pytest.mark.parametrize(
