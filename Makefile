@@ -32,6 +32,10 @@ test-servers: .venv/installed ## Run the gate of the laptop's servers: before ea
 proof-days: .venv/installed ## Prove that days may come in any order, and twice (minutes)
 	@.venv/bin/pytest tests/proofs/proof_days_in_any_order.py --timeout 1500
 
+.PHONY: bench-gtfs
+bench-gtfs: .venv/installed ## Measure a full-size schedule, fetched, checked and written, beside pandas
+	@.venv/bin/python -m bench.bench_gtfs $(ARGS)
+
 .PHONY: bench-days
 bench-days: .venv/installed ## Measure the next day's run after 36 and after 360 days of history (minutes)
 	@.venv/bin/python -m bench.bench_days $(ARGS)

@@ -5,6 +5,7 @@ with three exceptions: dates are dates, times are seconds after noon minus 12 ho
 97,800 on any day, also where a clock change makes it 23 or 25 hours long), and what is blank is NULL.
 """
 
+import datetime
 import hashlib
 from dataclasses import dataclass
 from typing import Any
@@ -290,6 +291,7 @@ class FeedManifest(BaseModel):
         url: where the archive came from.
         unknown_files: members that are not kept as Parquet (they stay in the archive).
         unknown_columns: by file, columns that GTFS or goldline does not know; likewise.
+        service_from: the first date on which any service runs; service_to: the last.
         layout: fingerprint of the Parquet files' schemas.
     """
 
@@ -304,12 +306,15 @@ class FeedManifest(BaseModel):
     unknown_files: list[str]
     unknown_columns: dict[str, list[str]]
     findings: list[Finding]
+    service_from: datetime.date
+    service_to: datetime.date
     layout: str
 
 
 def layout() -> str:
-    """Fingerprint of all schemas: a feed that was kept under others is kept anew."""
+    """Fingerprint of all schemas, the manifest's too: a feed that was kept under others is kept anew."""
     schemas: dict[str, Any] = {f.name: [(c.name, c.type) for c in f.columns] for f in _ALL}
+    schemas[MANIFEST] = list(FeedManifest.model_fields)
     return hashlib.sha256(repr(schemas).encode()).hexdigest()[:16]
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -16,7 +17,8 @@ from goldline.run import Run
 
 BODY = b"0123456789" * 5000
 GOOD = Answer(BODY)
-HASTY = Patience(connect=1.0, silence=0.3, whole=1.0, tries=3, pause=0.01, pause_max=0.3, size_max=1 << 20)
+HASTY = Patience(tries=3, pause=0.01, pause_max=0.3, size_max=1 << 20)
+QUIET, SLOW = replace(HASTY, silence=0.3), replace(HASTY, whole=0.5)
 
 
 @pytest.fixture
@@ -35,19 +37,19 @@ def fetch(url: str, to: Path, etag: str = "") -> object:
 
 
 @pytest.mark.parametrize(
-    "faults",
+    ("patience", "faults"),
     [
-        [Answer(status=500), Answer(status=500)],
-        [Answer(status=429), Answer(status=503, headers={"Retry-After": "soon"})],
-        [Answer(BODY, cut=20_000)],
-        [Answer(BODY, cut=0)],
-        [Answer(BODY, cut=30_000, stall=True)],
-        [Answer(b"x" * 1000, cut=1, drip=True)],
+        (HASTY, [Answer(status=500), Answer(status=500)]),
+        (HASTY, [Answer(status=429), Answer(status=503, headers={"Retry-After": "soon"})]),
+        (HASTY, [Answer(BODY, cut=20_000)]),
+        (HASTY, [Answer(BODY, cut=0)]),
+        (QUIET, [Answer(BODY, cut=30_000, stall=True)]),
+        (SLOW, [Answer(b"x" * 1000, cut=1, drip=True)]),
     ],
     ids=["500 twice", "429 and 503", "cut off", "cut off at once", "stalls", "drips"],
 )
-def test_what_may_pass_is_tried_again(site: Site, to: Path, faults: list[Answer]) -> None:
-    fetched = Fetcher("project", HASTY).fetch(site.put("/a", *faults, GOOD), to)
+def test_what_may_pass_is_tried_again(site: Site, to: Path, patience: Patience, faults: list[Answer]) -> None:
+    fetched = Fetcher("project", patience).fetch(site.put("/a", *faults, GOOD), to)
     assert fetched
     assert (fetched.sha256, fetched.bytes) == (hashlib.sha256(BODY).hexdigest(), len(BODY))
     assert to.read_bytes() == BODY

@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow.parquet as pq
 
@@ -86,6 +87,7 @@ def download_gtfs(run: Run, gtfs_url: str, simulated: bool = False, fetcher: Fet
             _report(record, error.findings)
             raise
         _report(record, downloaded.manifest.findings)
+        record.checks.append(_covers(run, downloaded.manifest))
         record.counts = downloaded.counts
     LOG.info("%s: %s", downloaded.uri, ", ".join(f"{name} {n}" for name, n in downloaded.counts.items()))
     return downloaded
@@ -124,10 +126,11 @@ def _current(lake: Lake, url: str) -> FeedManifest | None:
 def _kept(lake: Lake, sha256: str) -> FeedManifest | None:
     """A feed's manifest, if the lake has it whole and as the present schemas want it."""
     try:
-        manifest = FeedManifest.model_validate_json(lake.read_text(f"{feed_folder(sha256)}/{MANIFEST}"))
+        content = json.loads(lake.read_text(f"{feed_folder(sha256)}/{MANIFEST}"))
     except LakeError:
         return None
-    return manifest if (manifest.sha256, manifest.layout) == (sha256, layout()) else None
+    is_present = (content["sha256"], content["layout"]) == (sha256, layout())
+    return FeedManifest.model_validate(content) if is_present else None
 
 
 def _keep(lake: Lake, url: str, fetched: Fetched, folder: Path) -> FeedManifest:
@@ -139,7 +142,8 @@ def _keep(lake: Lake, url: str, fetched: Fetched, folder: Path) -> FeedManifest:
         raise FeedError(url, [Finding(level="error", code="archive", file="", text=str(error), count=1)]) from error
     feed = {name: read(FILES[name], path) for name, path in unpacked.files.items()}
     findings = _findings(feed, unpacked)
-    if any(f.level == "error" for f in findings):
+    dates = rules.dates(feed) if not any(f.level == "error" for f in findings) else None
+    if dates is None:
         raise FeedError(url, findings)
     to = feed_folder(fetched.sha256)
     lake.write_file(f"{to}/{ARCHIVE}", archive)
@@ -157,6 +161,8 @@ def _keep(lake: Lake, url: str, fetched: Fetched, folder: Path) -> FeedManifest:
         unknown_files=unpacked.unknown,
         unknown_columns={name: r.unknown for name, r in feed.items() if r.unknown},
         findings=findings,
+        service_from=dates.first,
+        service_to=dates.last,
         layout=layout(),
     )
     lake.write_text(f"{to}/{MANIFEST}", manifest.model_dump_json(indent=1))
@@ -175,7 +181,20 @@ def _findings(feed: dict[str, Read], unpacked: Unpacked) -> list[Finding]:
     return [f for f in found if f.count]
 
 
+def _covers(run: Run, manifest: FeedManifest) -> CheckResult:
+    """Whether the schedule tells of the run's date at all: an old feed, or one that is published early, does not."""
+    is_covered = manifest.service_from <= run.run_date <= manifest.service_to
+    span = f"{manifest.service_from} to {manifest.service_to}"
+    if not is_covered:
+        LOG.warning("the schedule runs from %s, which leaves out %s", span, run.run_date)
+    name = "the schedule covers the run's date"
+    return CheckResult(subject="bronze.gtfs", name=name, level="warn", failing=int(not is_covered))
+
+
 def _report(record: Record, findings: list[Finding]) -> None:
+    level: Literal["block", "warn"] = "block" if any(f.level == "error" for f in findings) else "warn"
+    name = "the feed keeps the rules of GTFS"
+    record.checks.append(CheckResult(subject="bronze.gtfs", name=name, level=level, failing=len(findings)))
     for finding in findings:
         record.checks.append(
             CheckResult(

@@ -56,9 +56,9 @@ def missing_files(feed: Feed, members: list[str]) -> Iterator[Finding]:
         if not any(name in feed for name in names):
             deeper = [m for m in members if m.rsplit("/", 1)[-1] in files.split(" or ")]
             hint = f", got {deeper[0]} in a folder" if deeper else ", got none"
-            yield _error("missing_file", files, f"expected {files} at the archive's root{hint}")
+            yield _error("missing_file", f"{names[0]}.txt", f"expected {files} at the archive's root{hint}")
         elif not any(feed[name].table.num_rows or _is_broken(feed[name]) for name in names if name in feed):
-            yield _error("empty_file", files, "expected at least one row, got none")
+            yield _error("empty_file", f"{names[0]}.txt", f"expected at least one row in {files}, got none")
 
 
 def check(feed: Feed) -> Iterator[Finding]:
@@ -132,7 +132,7 @@ def _keys(feed: Feed) -> Iterator[Finding]:
         key = list(FILES[name].key)
         if key and set(key) <= set(read.columns):
             numbers = _numbered(read.table.select(key).drop_null())
-            double = len(numbers) - len(np.unique(numbers))
+            double = len(numbers) - pc.count_distinct(pa.array(numbers)).as_py()
             yield _warning("duplicate_key", name, f"expected each {', '.join(key)} once", double)
 
 

@@ -1,8 +1,10 @@
 """A feed from a real web server: kept as it came and as typed Parquet, or refused as a whole."""
 
+import csv
 import io
 import json
 import stat
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -10,17 +12,20 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from web_site import Answer, Site, serving
 
 from components.download_gtfs.archive import ArchiveError, FeedError, unpack
 from components.download_gtfs.download import Downloaded, download_gtfs
+from components.download_gtfs.reading import read
 from goldline.fetch import Fetcher, Patience
 from goldline.gtfs import FILES
 from goldline.lake import Lake
 from goldline.run import Run
 
 NewLake = Callable[..., Run]
-HASTY = Patience(silence=0.3, tries=3, pause=0.01)
+HASTY = Patience(tries=3, pause=0.01)
 AGENCY = "agency_id,agency_name,agency_url,agency_timezone\n"
 FEED = {
     "agency.txt": f"{AGENCY}A,Goldline,https://example.com,America/New_York\n",
@@ -53,9 +58,9 @@ def zipped(**changes: str | bytes | None) -> bytes:
 
 def packed(files: Files) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():  # of no date, so that the same files give the same archive
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
     return out.getvalue()
 
 
@@ -122,9 +127,13 @@ def test_a_feed_that_was_half_written_is_written_again(new_lake: NewLake, site: 
     run = new_lake()
     url = site.put("/gtfs.zip", Answer(zipped(), headers={"ETag": '"v1"'}))
     first = download(run, url)
-    folder = first.uri.removeprefix(f"gs://{run.bucket}/")
-    Lake(run.project, run.bucket)._bucket.blob(f"{folder}/manifest.json").delete()
+    lake = Lake(run.project, run.bucket)
+    manifest = f"{first.uri.removeprefix(f'gs://{run.bucket}/')}/manifest.json"
+    lake._bucket.blob(manifest).delete()  # killed before its last act
     assert download(run, url).is_new
+    lake.write_text(manifest, json.dumps({"sha256": first.manifest.sha256, "layout": "an earlier goldline's"}))
+    assert download(run, url).is_new
+    assert not download(run, url).is_new
 
 
 @pytest.mark.parametrize(
@@ -186,7 +195,9 @@ def test_what_can_be_used_is_used_and_counted(
     assert findings(found) == expected
     assert [row["stop_id"] for row in rows(run, found, "stops")] == ["s1", "s2"]
     checks = json.loads(Lake(run.project, run.bucket).read_text(f"{run.records}/tasks/download_gtfs.json"))["checks"]
-    assert {f"{c['subject'].removeprefix('bronze.gtfs_')}.txt {c['name']}": c["failing"] for c in checks} == expected
+    by_file = {f"{c['subject'][12:]}.txt {c['name']}": c["failing"] for c in checks if c["subject"] != "bronze.gtfs"}
+    assert by_file == expected
+    assert next(c["failing"] for c in checks if c["subject"] == "bronze.gtfs") == len(expected)
 
 
 def test_times_may_be_blank_between_timed_stops(new_lake: NewLake, site: Site) -> None:
@@ -198,6 +209,41 @@ def test_times_may_be_blank_between_timed_stops(new_lake: NewLake, site: Site) -
     found = download(run, site.put("/gtfs.zip", Answer(zipped(stop_times=stop_times))))
     assert findings(found) == {}
     assert [row["arrival_time"] for row in rows(run, found, "stop_times")] == [97800, 25200, None, 21600, 100800]
+
+
+@given(
+    st.lists(st.tuples(st.text(alphabet='aé," \n', max_size=4), st.none() | st.integers(0, 200_000)), min_size=1),
+    st.permutations(["trip_id", "arrival_time", "stop_sequence", "mood"]),
+    st.booleans(),
+    st.sampled_from(["\n", "\r\n"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_form_of_a_file_does_not_matter(
+    values: list[tuple[str, int | None]], columns: list[str], has_bom: bool, line_break: str
+) -> None:
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, columns, lineterminator=line_break)
+    writer.writeheader()
+    for number, (trip, seconds) in enumerate(values):
+        time = "" if seconds is None else f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        writer.writerow({"trip_id": f"{trip}.", "arrival_time": time, "stop_sequence": number, "mood": trip})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stop_times.txt"
+        path.write_bytes(out.getvalue().encode("utf-8-sig" if has_bom else "utf-8"))
+        found = read(FILES["stop_times"], path)
+    assert (found.findings, found.unknown) == ([], ["mood"])
+    assert found.table["trip_id"].to_pylist() == [f"{trip}." for trip, _ in values]
+    assert found.table["arrival_time"].to_pylist() == [seconds for _, seconds in values]
+    assert found.table["stop_sequence"].to_pylist() == list(range(len(values)))
+
+
+def test_a_schedule_that_does_not_cover_the_date_is_told(new_lake: NewLake, site: Site) -> None:
+    url = site.put("/gtfs.zip", Answer(zipped()))
+    for day, failing in ((date(2026, 1, 1), 0), (date(2026, 12, 31), 0), (date(2027, 1, 1), 1)):
+        run = new_lake(day)
+        download(run, url)
+        record = json.loads(Lake(run.project, run.bucket).read_text(f"{run.records}/tasks/download_gtfs.json"))
+        assert {c["name"]: c["failing"] for c in record["checks"]}["the schedule covers the run's date"] == failing
 
 
 def test_extra_files_and_columns_are_named(new_lake: NewLake, site: Site) -> None:
@@ -215,7 +261,10 @@ def test_extra_files_and_columns_are_named(new_lake: NewLake, site: Site) -> Non
         ({"calendar": None}, r"expected calendar.txt or calendar_dates.txt at the archive's root"),
         ({"calendar": FEED["calendar.txt"].replace("1,1,1,1,1,1,1", "0,0,0,0,0,0,0")}, "service on at least one date"),
         ({"trips": "route_id,trip_id\nr,t1\n"}, r"trips.txt: expected the column service_id, got route_id, trip_id"),
-        ({"stop_times": FEED["stop_times.txt"].split("\n")[0]}, r"stop_times.txt: expected at least one row, got none"),
+        (
+            {"stop_times": FEED["stop_times.txt"].split("\n")[0]},
+            r"stop_times.txt: expected at least one row in stop_times.txt, got none",
+        ),
         ({"stops": ""}, r"stops.txt: expected the column stop_id, got none"),
         ({"stops": FEED["stops.txt"].encode("utf-16")}, r"expected UTF-8, got UTF-16"),
         (
