@@ -40,6 +40,10 @@ bench-submit: .venv/installed ## Measure goldline submit beside the SDK, against
 bench-generators: .venv/installed ## Measure the generators beside a plain loop with Faker; ARGS="--records 50000" for a smaller trial
 	@.venv/bin/python -m bench.bench_generators $(ARGS)
 
+.PHONY: bench-gtfs
+bench-gtfs: .venv/installed ## Measure a full-size schedule, fetched, checked and written, beside pandas
+	@.venv/bin/python -m bench.bench_gtfs $(ARGS)
+
 .PHONY: bench-days
 bench-days: .venv/installed ## Measure the next day's run after 36 and after 360 days of history (minutes)
 	@.venv/bin/python -m bench.bench_days $(ARGS)

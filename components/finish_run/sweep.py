@@ -30,10 +30,10 @@ def sweep(run: Run, moment: datetime.datetime | None = None) -> list[str]:
     lake = Lake(run.project, run.bucket)
     files: dict[tuple[str, str], list[str]] = defaultdict(list)
     young = set()
-    for path, written in lake.files("bronze"):
-        if found := ATTEMPT.match(path):
-            files[found["attempt"], found["run_id"]].append(path)
-            if (moment or now()) - written < AGE:
+    for file in lake.found("bronze"):
+        if found := ATTEMPT.match(file.path):
+            files[found["attempt"], found["run_id"]].append(file.path)
+            if (moment or now()) - file.updated < AGE:
                 young.add(found["attempt"])
     sql = f"select distinct attempt from `{run.table('ops.commits')}`"
     committed = {row["attempt"] for row in Jobs(run, "sweep").query("commits", sql)}
