@@ -44,6 +44,10 @@ bench-generators: .venv/installed ## Measure the generators beside a plain loop 
 bench-gtfs: .venv/installed ## Measure a full-size schedule, fetched, checked and written, beside pandas
 	@.venv/bin/python -m bench.bench_gtfs $(ARGS)
 
+.PHONY: bench-transit
+bench-transit: .venv/installed ## Measure a month of archives to the clean table beside the obvious way, and memory over months (minutes)
+	@.venv/bin/python -m bench.bench_transit $(ARGS)
+
 .PHONY: bench-days
 bench-days: .venv/installed ## Measure the next day's run after 36 and after 360 days of history (minutes)
 	@.venv/bin/python -m bench.bench_days $(ARGS)

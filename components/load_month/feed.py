@@ -2,11 +2,10 @@
 
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from components.load_month.stages import AT_ONCE, Stages
+from components.load_month.stages import Stages
 from goldline.contract import TableContract
 from goldline.gtfs import MANIFEST, FeedManifest
 from goldline.jobs import Jobs
@@ -45,12 +44,14 @@ def load_feed(run: Run, contracts: Mapping[str, TableContract], feed: str) -> di
         "_run_id": run.run_id,
     }
     there = {name for name in tables if name.removeprefix(PREFIX) in manifest.files}
-    with Stages(run, jobs, lake, f"feed-{manifest.sha256[:8]}") as stages, ThreadPoolExecutor(AT_ONCE) as pool:
-        for name in tables.keys() - there:  # a file that the feed lacks is a table without rows
-            with stages.writing(tables[name]):
-                pass
-        paths = {name: f"{folder}/{name.removeprefix(PREFIX)}.parquet" if name in there else "" for name in tables}
-        list(pool.map(lambda name: stages.publish_whole(tables[name], paths[name]), tables))
+    with Stages(run, jobs, lake, f"feed-{manifest.sha256[:8]}") as stages:
+        for name, contract in tables.items():
+            if name in there:
+                stages.publish_whole(contract, f"{folder}/{name.removeprefix(PREFIX)}.parquet")
+            else:  # a file that the feed lacks is a table without rows
+                with stages.writing(contract):
+                    pass
+                stages.publish_whole(contract)
         with stages.writing(contracts[FEED]) as out:  # last: from now on the feed counts as loaded
             out.write_table(pa.Table.from_pylist([row], out.schema))
         stages.publish_whole(contracts[FEED])

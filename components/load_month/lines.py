@@ -54,9 +54,9 @@ def read_lines(content: bytes, columns: tuple[Column, ...]) -> Lines:
         UnreadableError: the header is no CSV, or lacks a column.
     """
     content = content.removeprefix(BOM)
-    _check_header(content, [c.name for c in columns])
+    header = _header(content, [c.name for c in columns])
     bad = _Bad()
-    text = _without_broken_lines(content, bad)
+    text = _without_broken_lines(content, len(header), bad)
     try:
         table = _parsed(text, {c.name: arrow.type_of(c) for c in columns}, bad)
     except pa.ArrowInvalid:  # a value is not of its type: read them as text, and find which
@@ -64,7 +64,7 @@ def read_lines(content: bytes, columns: tuple[Column, ...]) -> Lines:
     return _sorted_out(table, columns, content, bad)
 
 
-def _check_header(content: bytes, names: list[str]) -> None:
+def _header(content: bytes, names: list[str]) -> list[str]:
     line = content.split(b"\n", 1)[0].rstrip(b"\r")
     try:
         header = next(csv.reader([line.decode()], strict=True), [])
@@ -72,22 +72,38 @@ def _check_header(content: bytes, names: list[str]) -> None:
         raise UnreadableError(f"expected a header {','.join(names)}, got {line[:80]!r}") from error
     if missing := [name for name in names if header.count(name) != 1]:
         raise UnreadableError(f"expected the column {missing[0]} once in the header, got {','.join(header)[:200]!r}")
+    return header
 
 
-def _without_broken_lines(content: bytes, bad: _Bad) -> bytes:
-    """The content with lines blanked that would not be one row each; as a rule there are none to look for."""
+def _without_broken_lines(content: bytes, columns: int, bad: _Bad) -> bytes:
+    """The content with lines left out of account that would not be one row each, by commas in their place.
+
+    As a rule there are none to look for. Blank ones are among them: pyarrow counts some and others not.
+    """
     is_text = _is_text(content)
-    if is_text and b'"' not in content:
+    if is_text and not any(sign in content for sign in (b'"', b"\n\n", b"\n\r\n")):
         return content
-    lines = content.split(b"\n")
+    lines = content.removesuffix(b"\n").split(b"\n")
     for i, line in enumerate(lines):
-        if not is_text and not _is_text(line):
-            bad.note(i + HEADER, "the line is no UTF-8")
-            lines[i] = b""
-        elif line.count(b'"') % 2:
-            bad.note(i + HEADER, "a quoted value does not end on its line")
-            lines[i] = b""
+        if not line.rstrip(b"\r"):
+            reason = "the line is blank"
+        elif not is_text and not _is_text(line):
+            reason = "the line is no UTF-8"
+        elif b'"' in line and not _is_quoted_well(line):
+            reason = "a quoted value does not end, or not on its line"
+        else:
+            continue
+        bad.note(i + HEADER, reason)
+        lines[i] = b"," * (columns - 1)
     return b"\n".join(lines)
+
+
+def _is_quoted_well(line: bytes) -> bool:
+    try:
+        next(csv.reader([line.rstrip(b"\r").decode()], strict=True))
+    except csv.Error:
+        return False
+    return True
 
 
 def _is_text(content: bytes) -> bool:

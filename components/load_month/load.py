@@ -70,7 +70,8 @@ def load_month(run: Run, contracts: Mapping[str, TableContract], history: str, f
         feed: gs:// address of the feed's folder.
 
     Raises:
-        LoadError: of a month no new day could be read, or a job failed; the other months are loaded all the same.
+        LoadError: of a month no new day could be read, and this run's date landed it (later nights only tell of it), or
+            a job failed; the other months are loaded all the same.
         JobError: the schedule could not be loaded, or the tables not be read.
     """
     with recorded(run, "load_month", FLOW) as record:
@@ -95,6 +96,7 @@ class Loader:
         self.lake = Lake(run.project, run.bucket)
         self.jobs = Jobs(run, "load_month")
         self.loaded = Loaded()
+        self.fresh: set[str] = set()  # days that this very run landed
 
     def new_days(self) -> Iterator[tuple[str, list[datetime.date]]]:
         """By month, the days that are landed and not loaded from the archive that they are landed from."""
@@ -146,7 +148,7 @@ class Loader:
                 counted = self._write(tables, stages, days)
                 refused = {day: self.loaded.refused[day] for day in map(str, days) if day in self.loaded.refused}
                 if not counted:
-                    return "; ".join(f"{day}: {why}" for day, why in refused.items())
+                    return "; ".join(f"{day}: {why}" for day, why in refused.items() if day in self.fresh)
                 dates = [row["service_date"] for row in counted]
                 stages.publish(tables.values(), dates)
             self._count(month, counted)
@@ -193,6 +195,8 @@ class Loader:
     def _read(self, service_date: datetime.date) -> "_Day | _Refused":
         try:
             manifest = self._manifest(service_date)
+            if manifest.run_date == self.run.run_date:
+                self.fresh.add(str(service_date))
             read = {name: self._lines(manifest, name) for name in FILES}
         except (UnreadableError, LakeError, ValidationError) as error:
             return _Refused(service_date, str(error))

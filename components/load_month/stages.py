@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -21,7 +20,6 @@ from goldline.run import Run
 from goldline.schema import fields
 
 STAGE_LIFE = datetime.timedelta(days=1)
-AT_ONCE = 3  # tables that are published at once
 PARTITION = "service_date"
 
 
@@ -66,8 +64,8 @@ class Stages:
         Raises:
             JobError: BigQuery could not.
         """
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            list(pool.map(lambda contract: self._publish(contract, days), contracts))
+        for contract in contracts:
+            self._publish(contract, days)
 
     def publish_whole(self, contract: TableContract, path: str = "") -> None:
         """Put what was written, or what a file of the lake holds, in the place of a table's rows, by one load job.

@@ -124,6 +124,8 @@ class Shop:
             features_contract=source(FEATURES),
             select=select(PREDICTIONS),
             contract=source(PREDICTIONS),
+            where="true",
+            value="",
             features=dsl.Artifact(),
             table=table,
             metrics=dsl.Metrics(uri="", metadata={}),
