@@ -10,6 +10,7 @@ from components.finish_run.component import finish_run
 from components.generate_sales.component import generate_sales
 from components.predict.component import predict
 from components.prepare_run.component import prepare_run
+from components.register_model.component import register_model
 from components.train_churn.component import train_churn
 from goldline.tables import everything, flows, landed, select, source, table
 
@@ -31,8 +32,17 @@ def simulate(
 
 
 @dsl.pipeline
-def churn(enabled: bool, run: str, floor: float, seed: int, collection: str, features: dsl.Input[dsl.Artifact]) -> None:
-    """Past features and what came after them -> a judged model of who leaves."""
+def churn(
+    enabled: bool,
+    run: str,
+    floor: float,
+    seed: int,
+    collection: str,
+    vertex_region: str,
+    serving_image: str,
+    features: dsl.Input[dsl.Artifact],
+) -> None:
+    """Past features and what came after them -> a judged model of who leaves, registered if it was accepted."""
     with dsl.If(enabled == True, "train"):
         trained = train_churn(
             run=run,
@@ -41,7 +51,7 @@ def churn(enabled: bool, run: str, floor: float, seed: int, collection: str, fea
             seed=seed,
             features=features,
         )
-        evaluate_model.named("evaluate_churn")(
+        judged = evaluate_model.named("evaluate_churn")(
             run=run,
             flow="sales",
             floor=floor,
@@ -49,11 +59,24 @@ def churn(enabled: bool, run: str, floor: float, seed: int, collection: str, fea
             dataset=trained.outputs["dataset"],
             simulated=collection,
         )
+        with dsl.If(judged.outputs["Output"] == True, "accepted"):
+            register_model.named("register_churn")(
+                run=run, flow="sales", region=vertex_region, image=serving_image, model=trained.outputs["model"]
+            )
 
 
 @dsl.pipeline
 def sales(
-    enabled: bool, run: str, collection: str, database: str, export_mode: str, train: bool, floor: float, seed: int
+    enabled: bool,
+    run: str,
+    collection: str,
+    database: str,
+    export_mode: str,
+    train: bool,
+    floor: float,
+    seed: int,
+    vertex_region: str,
+    serving_image: str,
 ) -> None:
     """Firestore documents -> facts, customers, and who of them is about to leave."""
     with dsl.If(enabled == True, "run-sales"):
@@ -66,7 +89,14 @@ def sales(
         facts = table("sales/fct_sales", run, sold)
         features = table("sales/agg_customer_features", run, facts)
         training = churn(
-            enabled=train, run=run, floor=floor, seed=seed, collection=collection, features=features.artifact
+            enabled=train,
+            run=run,
+            floor=floor,
+            seed=seed,
+            collection=collection,
+            vertex_region=vertex_region,
+            serving_image=serving_image,
+            features=features.artifact,
         ).set_caching_options(False)
         predicted = predict.named("predict_churn")(
             run=run,
@@ -89,6 +119,8 @@ def goldline(
     export_mode: str = "auto",
     train: str = "auto",
     churn_floor: float = 0.6,
+    vertex_region: str = "",
+    serving_image: str = "",
     project: str = "",
     location: str = "US",
     bucket: str = "",
@@ -110,6 +142,8 @@ def goldline(
         export_mode: "auto": what changed since the last export, all of it once a week; "full": all of it.
         train: "auto": on Mondays, and where there is no model yet; "yes" or "no".
         churn_floor: ROC AUC that a churn model must reach to be used.
+        vertex_region: Region of Vertex AI where accepted models are registered; empty: nowhere.
+        serving_image: The image that serves them, by digest; empty: they are not registered.
         project: Project of Firestore, lake and warehouse; empty: the environment's.
         location: Where BigQuery's datasets lie.
         bucket: The lake, without gs://; empty: the project's name and "-goldline".
@@ -165,4 +199,6 @@ def goldline(
             train=prepared.outputs["train"],
             floor=churn_floor,
             seed=seed,
+            vertex_region=vertex_region,
+            serving_image=serving_image,
         ).after(world).set_caching_options(False)

@@ -6,7 +6,7 @@ from typing import Any
 
 from goldline.task import IMAGE
 from goldline.vertex.check import check
-from goldline.vertex.environments import Environment
+from goldline.vertex.environments import Environment, Scalar
 from goldline.vertex.signature import checked, declared_in
 
 
@@ -31,7 +31,8 @@ def uploadable(spec: Mapping[str, Any], environment: Environment, image: str) ->
         if executor.get("container", {}).get("image") == IMAGE:
             executor["container"]["image"] = image
     declared = declared_in(found)
-    for name, value in checked(environment.values(), declared).items():
+    here: dict[str, Scalar] = {"vertex_region": environment.location, "serving_image": image}
+    for name, value in checked(here | environment.values(), declared).items():
         declared[name]["defaultValue"] = value
     if findings := check(found):
         raise SpecError("the spec is not sent:\n" + "\n".join(f"  {finding}" for finding in findings))

@@ -57,19 +57,19 @@ class Vertex:
         name = f"{parent}/pipelineJobs/{job_id}"
         if not JOB_ID.fullmatch(job_id):
             raise invalid(f"pipeline_job_id: {job_id!r}")
-        job = _parsed(request.json, PipelineJob)
+        job = parsed(request.json, PipelineJob)
         check_job(job)
         if name in self.jobs:
             raise Refused(409, "ALREADY_EXISTS", f"{name} already exists")
         self.jobs[name] = job | {"name": name, "state": "PIPELINE_STATE_PENDING", "createTime": now()}
         self._scripts[name] = self.script(self.jobs[name])
-        return _as_told(self.jobs[name], PipelineJob)
+        return as_told(self.jobs[name], PipelineJob)
 
     def _get_job(self, request: Request) -> Json:
         job = self._job(request.parts[0])
         if step := next(self._scripts[job["name"]], None):
             step(job)
-        return _as_told(job, PipelineJob)
+        return as_told(job, PipelineJob)
 
     def _list_jobs(self, request: Request) -> Json:
         found = [j for j in self.jobs.values() if j["name"].startswith(f"{request.parts[0]}/")]
@@ -96,7 +96,7 @@ class Vertex:
 
     def _create_schedule(self, request: Request) -> Json:
         [parent] = request.parts
-        schedule = _parsed(request.json, Schedule)
+        schedule = parsed(request.json, Schedule)
         check_schedule(schedule, parent)
         name = f"{parent}/schedules/{len(self.schedules) + 1}"
         starting = schedule.get("startTime", now())
@@ -207,7 +207,7 @@ def check_schedule(schedule: Json, parent: str) -> None:
     request = schedule.get("createPipelineJobRequest", {})
     if request.get("parent") != parent:
         raise invalid(f"create_pipeline_job_request.parent: {request.get('parent')!r}, expected {parent}")
-    _parsed(request, CreatePipelineJobRequest)
+    parsed(request, CreatePipelineJobRequest)
     check_job(request.get("pipelineJob", {}))
 
 
@@ -293,7 +293,7 @@ def task_detail(number: int, name: str, state: str, message: str = "") -> Json:
     }
     if message:
         detail["error"] = {"code": 9, "message": message}
-    return _parsed(detail, PipelineTaskDetail)
+    return parsed(detail, PipelineTaskDetail)
 
 
 def now() -> str:
@@ -304,7 +304,7 @@ def text_of(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _parsed(body: Json, kind: Any) -> Json:
+def parsed(body: Json, kind: Any) -> Json:
     """A body, read into the real type and back: a field that the type lacks is refused, as the API does."""
     try:
         message = json_format.ParseDict(body, kind()._pb)
@@ -314,5 +314,5 @@ def _parsed(body: Json, kind: Any) -> Json:
     return found
 
 
-def _as_told(resource: Json, kind: Any) -> Json:
-    return _parsed(resource, kind)
+def as_told(resource: Json, kind: Any) -> Json:
+    return parsed(resource, kind)

@@ -7,32 +7,20 @@ import io
 import json
 from pathlib import Path
 
-import google.auth
 import pytest
 from google.cloud import aiplatform
 from google.cloud.aiplatform_v1.types import PipelineJob
 from google.protobuf import json_format
 from standin import StandIn
+from standin_sdk import point_sdk_to
 from standin_vertex import Vertex
 
 from goldline.vertex import submit
-from goldline.vertex.environments import Environment
 from goldline.vertex.runs import prepared
 from goldline.vertex.schedules import Schedules
 
 pytestmark = pytest.mark.usefixtures("settings", "google")
 JOBS = "/pipelineJobs$"
-
-
-def point_sdk_to(standin: StandIn, environment: Environment) -> None:
-    credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
-    aiplatform.init(
-        project=environment.project,
-        location=environment.location,
-        credentials=credentials,
-        api_endpoint=standin.address,
-        api_transport="rest",
-    )
 
 
 def test_the_sdk_would_send_the_same(vertex: Vertex, standin: StandIn, tmp_path: Path) -> None:
