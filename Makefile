@@ -67,6 +67,18 @@ lock: ## Resolve pyproject.toml into the lock files
 lock-check: .venv/installed ## Fail when the lock files are stale
 	@scripts/lock.sh --check
 
+.PHONY: image
+image: .venv/installed ## Build the image of the tasks, tagged by its content, with docker or podman
+	@scripts/image.sh
+
+.PHONY: image-test
+image-test: .venv/installed ## Build the image and run the compiled spec in it; as root on Debian it brings its own docker (minutes)
+	@.venv/bin/pytest tests/proofs/proof_image.py -n 0 -s $(ARGS)
+
+.PHONY: infra-check
+infra-check: .venv/installed ## Check infra/ with terraform and checkov
+	@scripts/infra_check.sh
+
 .PHONY: clean
 clean: ## Stop the local stack and forget all its data (.goldline)
 	@[ ! -x .venv/bin/goldline ] || .venv/bin/goldline down

@@ -1,7 +1,8 @@
 """The lake: objects in one bucket."""
 
+import datetime
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, cast
 
 from google.api_core.exceptions import NotFound
@@ -79,3 +80,14 @@ class Lake:
         """The paths of all objects below a folder."""
         blobs = self._bucket.client.list_blobs(self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY)
         return [blob.name for blob in blobs]
+
+    def files(self, folder: str) -> Iterator[tuple[str, datetime.datetime]]:
+        """The paths of all objects below a folder, and when each was written."""
+        blobs = self._bucket.client.list_blobs(self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY)
+        for blob in blobs:
+            yield blob.name, blob.updated
+
+    def delete(self, path: str) -> None:
+        """Delete an object, if it is there."""
+        with suppress(NotFound):
+            self._bucket.blob(path).delete(timeout=TIMEOUT, retry=DEFAULT_RETRY)
