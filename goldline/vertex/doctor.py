@@ -165,7 +165,8 @@ class Doctor:
             mend = f"gcloud firestore databases create --location {self.environment.location} --enable-pitr {of}"
             yield Told(False, f"there is no Firestore database {self.database}", mend)
         elif found.get("type") != "FIRESTORE_NATIVE":
-            yield Told(False, f"the database {self.database} is {found.get('type')}, expected FIRESTORE_NATIVE", "")
+            mend = "name one in Native mode: the parameter `database` in goldline.yaml"
+            yield Told(False, f"the database {self.database} is {found.get('type')}, expected FIRESTORE_NATIVE", mend)
         elif found.get("pointInTimeRecoveryEnablement") != "POINT_IN_TIME_RECOVERY_ENABLED":
             yield Told(
                 False,

@@ -44,7 +44,12 @@ def test_a_whole_environment_has_a_line_a_thing(google: Google, capsys: pytest.C
             "there is no Firestore database",
             "gcloud firestore databases create",
         ),
-        (f"v1/projects/{P}/databases/(default)", {"type": "DATASTORE_MODE"}, "is DATASTORE_MODE", ""),
+        (
+            f"v1/projects/{P}/databases/(default)",
+            {"type": "DATASTORE_MODE"},
+            "is DATASTORE_MODE",
+            "name one in Native mode",
+        ),
         (
             f"v1/projects/{P}/databases/(default)",
             {"type": "FIRESTORE_NATIVE"},

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from standin import Json, Refused, StandIn
 from standin_google import Google
-from standin_sdk import point_sdk_to
 from standin_vertex import Vertex, check_cron, text_of
 
 from goldline import cli
@@ -173,24 +172,6 @@ def test_the_command_line_creates_lists_pauses_and_resumes_all(
 def test_a_schedule_that_goldline_yaml_lacks_is_refused(schedules: Schedules) -> None:
     with pytest.raises(EnvironmentsError, match="no schedule 'weekly', expected one of nightly, training"):
         schedules.create("weekly")
-
-
-def test_the_sdk_sees_and_turns_the_same_schedules(schedules: Schedules, standin: StandIn, vertex: Vertex) -> None:
-    from google.cloud import aiplatform
-
-    schedules.create("nightly")
-    where = schedules.environment
-    point_sdk_to(standin, where)
-    [theirs] = aiplatform.PipelineJobSchedule.list(filter='display_name="goldline dev nightly"')
-    theirs.pause()
-    assert states(vertex) == ["PAUSED"]
-    theirs.resume(catch_up=False)
-    schedules.pause("nightly")
-    schedules.resume("nightly")
-    for verb in ("pause", "resume"):
-        mine, sdks = standin.sent("POST", f":{verb}$")
-        assert mine.path == sdks.path
-    assert states(vertex) == ["ACTIVE"]
 
 
 @pytest.mark.parametrize("text", ["", "0 2 * *", "TZ=Europe/Nowhere 0 2 * * *", "61 2 * * *", "TZ=UTC every day at 2"])
