@@ -82,7 +82,7 @@ def test_a_commit_that_was_not_taken_or_not_answered_is_sent_again(
 ) -> None:
     firestore.refusals = (refusal,) * 3
     assert write(connect, "things", numbered(700)) == 700
-    assert sorted(firestore.commits)[-3:] != [200, 500, 500]
+    assert len(firestore.commits) > 2
     assert content(collection) == numbered(700)
 
 

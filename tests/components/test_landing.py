@@ -487,7 +487,7 @@ PERSONAL = st.fixed_dictionaries(
 
 
 @given(st.lists(PERSONAL, max_size=4), st.sampled_from(["keep", "drop"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @example([{"phones": [TOKEN, [TOKEN]]}], "keep")
 @example([{"shipping": {"door": TOKEN}, "lines": [TOKEN]}], "keep")
 def test_nothing_personal_is_ever_in_a_row(bodies: list[dict[str, Any]], undeclared: str) -> None:
@@ -531,7 +531,7 @@ def everything(bodies: list[dict[str, Any]], size: int) -> tuple[str, Findings]:
 
 
 @given(st.lists(BODIES, max_size=4))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_document_is_landed_and_nothing_of_it_is_lost(bodies: list[dict[str, Any]]) -> None:
     rows, findings = landed(*bodies)
     assert len(rows) == len(bodies)

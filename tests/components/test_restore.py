@@ -104,7 +104,7 @@ BODIES = st.dictionaries(NAMES, VALUES, max_size=8)
 
 
 @given(st.lists(BODIES, max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @example([{"lines": [{"nullValue": None}, {"mapValue": {"nullValue": 1}}, None, {"sku": None}]}])
 @example([{"place": {"timestampValue": "x"}, "tags": [None, {"nullValue": None}, "a"]}])
 @example([{"place": {"mapValue": {"a": 1}}, "lines": [[{"sku": "a"}]], "tags": [["a"]]}])
@@ -176,7 +176,7 @@ def test_an_array_of_which_something_was_held_back_is_shorter() -> None:
 
 
 @given(BODIES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_document_is_decoded_as_the_client_does(body: dict[str, Any]) -> None:
     document = values.Document()
     values.encode_map(body, document)
