@@ -39,8 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _template(environment: str, image: str, tags: list[str]) -> int:
-    from goldline.vertex.api import CloudError
     from goldline.vertex.commands import template
+    from goldline.vertex.errors import CloudError
 
     try:
         text, address = template(environment, image, tags)

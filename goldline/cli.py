@@ -27,30 +27,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from goldline.contract import ContractError
     from goldline.local.processes import StartError
     from goldline.local.stack import StackError
+    from goldline.vertex.errors import CloudError
 
     try:
         code: int = options.command(options)
     except (ValueError, ContractError) as error:
         print(f"goldline: {error}", file=sys.stderr)
         return 2
-    except (StackError, StartError) as error:
-        print(f"goldline: {error}", file=sys.stderr)
-        return 1
-    except RuntimeError as error:
-        if not _is_from_the_cloud(error):
-            raise
+    except (StackError, StartError, CloudError) as error:
         print(f"goldline: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("goldline: interrupted", file=sys.stderr)
         return 130
     return code
-
-
-def _is_from_the_cloud(error: RuntimeError) -> bool:
-    from goldline.vertex.api import CloudError
-
-    return isinstance(error, CloudError)
 
 
 def _end(number: int, _: FrameType | None) -> None:
@@ -89,21 +79,6 @@ def _parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=text).set_defaults(command=command)
     return parser
-
-
-def _add_cost(commands: Any) -> None:  # noqa: ANN401, argparse keeps its class to itself
-    cost = commands.add_parser("cost", help="what a month on Google Cloud costs, from list prices")
-    cost.add_argument("--prices", type=Path, help="a YAML file of prices that differ from goldline/vertex/prices.yml")
-    for name, kind, text in (
-        ("documents", int, "documents in the Firestore collection (default: 100000)"),
-        ("changed-documents", int, "documents that change a day (default: 5000)"),
-        ("scanned-gib", float, "GiB that BigQuery's queries of a night read (default: 5)"),
-        ("stored-gib", float, "GiB in lake and warehouse (default: 50)"),
-        ("start-minutes", float, "minutes until a task's machine works (default: 1.5)"),
-        ("work-minutes", float, "minutes that a task works (default: 0.75)"),
-    ):
-        cost.add_argument(f"--{name}", type=kind, help=text, default=argparse.SUPPRESS)
-    cost.set_defaults(command=_cost)
 
 
 def _add_cloud_commands(commands: Any) -> None:  # noqa: ANN401, argparse does not name the type
@@ -147,6 +122,21 @@ def _add_cloud_commands(commands: Any) -> None:  # noqa: ANN401, argparse does n
     replay.add_argument("job", metavar="RUN", help="the run's id")
     replay.add_argument("task", nargs="?", default="", help="such as stg_sales (default: the first that failed)")
     replay.set_defaults(command=_replay)
+
+
+def _add_cost(commands: Any) -> None:  # noqa: ANN401, argparse keeps its class to itself
+    cost = commands.add_parser("cost", help="what a month on Google Cloud costs, from list prices")
+    cost.add_argument("--prices", type=Path, help="a YAML file of prices that differ from goldline/vertex/prices.yml")
+    for name, kind, text in (
+        ("documents", int, "documents in the Firestore collection (default: 100000)"),
+        ("changed-documents", int, "documents that change a day (default: 5000)"),
+        ("scanned-gib", float, "GiB that BigQuery's queries of a night read (default: 5)"),
+        ("stored-gib", float, "GiB in lake and warehouse (default: 50)"),
+        ("start-minutes", float, "minutes until a task's machine works (default: 1.5)"),
+        ("work-minutes", float, "minutes that a task works (default: 0.75)"),
+    ):
+        cost.add_argument(f"--{name}", type=kind, help=text, default=argparse.SUPPRESS)
+    cost.set_defaults(command=_cost)
 
 
 def _add_parameters(run: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
@@ -207,13 +197,9 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    from goldline import parameters
     from goldline.vertex.runs import submit
 
-    given = _given(options)
-    if given.get("full_refresh"):
-        parameters.refreshed(given["full_refresh"], _tables())
-    run = submit(options.env, image=options.image, job_id=options.job_id, **given)
+    run = submit(options.env, image=options.image, job_id=options.job_id, **_given(options))
     if not options.wait:
         print(f"follow it: goldline follow {run.job_id} --env {options.env}")
         return 0
@@ -227,11 +213,13 @@ def _follow(options: argparse.Namespace) -> int:
 
 
 def _ended(run: "CloudRun") -> int:
+    from goldline.vertex.errors import CloudError
+
     try:
         return 0 if run.wait() == "succeeded" else 1
-    except KeyboardInterrupt:
-        print(f"\nthe run goes on: goldline follow {run.job_id} --env {run.environment.name}", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, CloudError):
+        print(f"the run goes on: goldline follow {run.job_id} --env {run.environment.name}", file=sys.stderr)
+        raise
 
 
 def _schedule(options: argparse.Namespace) -> int:

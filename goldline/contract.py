@@ -5,6 +5,7 @@ ZetaSQL resolves SQL against, the audits, the unit tests and the documentation a
 """
 
 import datetime
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -155,7 +156,8 @@ class TableContract(_Model):
         table: dataset and name, such as `silver.stg_sales`.
         grain: one sentence: what one row is.
         version: merge only: a row is replaced by one with a greater version; ties are decided by content.
-        write: `merge`, `snapshot`, `rebuild` or `view` (see docs of components/build_table).
+        write: `merge`, `snapshot`, `replace`, `rebuild` or `view` (see docs of components/build_table); `load`: a
+            component loads it, and there is no SELECT.
         partition_by: a DATE column; of a key it must never change.
         rejects: whether the SELECT gives `_reject_reason`.
         reads_published: tables that are read as last published, without an edge in the graph.
@@ -166,7 +168,7 @@ class TableContract(_Model):
     grain: str = Field(min_length=1)
     primary_key: tuple[Name, ...] = Field(min_length=1)
     version: Name | None = None
-    write: Literal["merge", "snapshot", "rebuild", "view"]
+    write: Literal["merge", "snapshot", "replace", "rebuild", "view", "load"]
     partition_by: Name | None = None
     cluster_by: tuple[Name, ...] = Field(default=(), max_length=4)
     rejects: bool = False
@@ -187,7 +189,7 @@ class TableContract(_Model):
         for key, names in used.items():
             if missing := [n for n in names if n not in columns]:
                 raise ValueError(f"{key}: {missing[0]} is not one of the columns {', '.join(columns)}")
-        for name in self.primary_key if self.write != "view" else ():
+        for name in self.primary_key if self.write not in ("view", "load") else ():
             if columns[name].mode != "REQUIRED":
                 raise ValueError(f"primary_key: {name} must have mode REQUIRED")
         if self.partition_by and columns[self.partition_by].type != "DATE":
@@ -200,10 +202,12 @@ class TableContract(_Model):
             raise ValueError("version: `write: merge` needs it, and nothing else takes it")
         if self.version is not None and self.column(self.version).mode != "REQUIRED":
             raise ValueError(f"version: {self.version} must have mode REQUIRED")
-        if self.write == "snapshot" and not self.partition_by:
-            raise ValueError("partition_by: `write: snapshot` replaces a date's partition, so it needs one")
+        if self.write in ("snapshot", "replace") and not self.partition_by:
+            raise ValueError(f"partition_by: `write: {self.write}` replaces whole partitions, so it needs one")
         if self.write == "view" and (self.partition_by or self.cluster_by or self.rejects):
             raise ValueError("write: a view has neither partition_by, cluster_by nor rejects")
+        if self.write == "load" and (self.rejects or self.reads_published or self.checks or self.tests):
+            raise ValueError("write: a table that a component loads has no SELECT, so nothing that is about one")
         if self.partition_by and self.write != "rebuild" and self.column(self.partition_by).mode != "REQUIRED":
             raise ValueError(f"partition_by: {self.partition_by} must have mode REQUIRED")
         return self
@@ -235,7 +239,17 @@ class TableContract(_Model):
     @property
     def takes_dates(self) -> bool:
         """Whether the SELECT may use `@run_date` (and, for merge, `@since`)."""
-        return self.write in ("merge", "snapshot")
+        return self.write in ("merge", "snapshot", "replace")
+
+    @property
+    def takes_since(self) -> bool:
+        """Whether the SELECT may use `@since`: it reads what arrived from then on."""
+        return self.write in ("merge", "replace")
+
+    @property
+    def is_built(self) -> bool:
+        """Whether a SELECT fills it: neither a view, which is none to fill, nor what a component loads."""
+        return self.write not in ("view", "load")
 
 
 class SourceContract(_Model):
@@ -407,6 +421,12 @@ def parse(content: Mapping[str, Any], where: str) -> Contract:
         raise ContractError("\n".join(_explained(error, where, content))) from error
 
 
+def parse_all(text: str) -> dict[str, TableContract]:
+    """The contracts of tables, by table, from the JSON list that travels in the spec."""
+    found = [parse(content, "a contract in the spec") for content in json.loads(text)]
+    return {contract.table: contract for contract in found if isinstance(contract, TableContract)}
+
+
 def load_all(folder: Path) -> dict[str, Contract]:
     """All contracts below a folder, by the path of their file without its suffix, such as `sales/stg_sales`.
 
@@ -424,8 +444,11 @@ def load_all(folder: Path) -> dict[str, Contract]:
                 raise ContractError(f"{path}: {made} has a contract already, {names[made]}")
         if path.stem != name.split(".")[1]:
             raise ContractError(f"{path}: a file is named after its table, {name.split('.')[1]}.yml")
-        if isinstance(contract, TableContract) and not path.with_suffix(".sql").exists():
+        has_select = isinstance(contract, TableContract) and contract.write != "load"
+        if has_select and not path.with_suffix(".sql").exists():
             raise ContractError(f"{path}: no SELECT beside it, expected {path.with_suffix('.sql').name}")
+        if isinstance(contract, TableContract) and contract.write == "load" and path.with_suffix(".sql").exists():
+            raise ContractError(f"{path}: `write: load` has no SELECT, but {path.with_suffix('.sql').name} is there")
         names |= dict.fromkeys(contract.names, path)
         found[str(path.relative_to(folder).with_suffix(""))] = contract
     return found

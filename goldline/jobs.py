@@ -75,6 +75,22 @@ class Jobs:
 
         self._run(step, f"{source} {target}", begin)
 
+    def load(self, step: str, uris: Sequence[str], target: str, schema: list[bigquery.SchemaField]) -> None:
+        """Load Parquet files of the lake in the place of what a table holds."""
+        config = bigquery.LoadJobConfig(
+            schema=schema,
+            source_format=bigquery.SourceFormat.PARQUET,
+            write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
+        )
+
+        def begin(job_id: str, labels: dict[str, str]) -> bigquery.LoadJob:
+            config.labels = labels
+            return self.client.load_table_from_uri(
+                list(uris), target, job_id=job_id, job_config=config, timeout=TIMEOUT
+            )
+
+        self._run(step, f"{target} {uris}", begin)
+
     def append(self, step: str, rows: "Iterable[Row]", target: str, schema: list[bigquery.SchemaField]) -> None:
         """Load a few rows into a table."""
         content = list(rows)

@@ -1,9 +1,11 @@
 """The lake: objects in one bucket."""
 
+import datetime
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, cast
 
 from google.api_core.exceptions import NotFound
@@ -24,12 +26,14 @@ class Found:
 
     Attributes:
         md5: of its bytes, in base64; an object that was put together of others has none.
+        updated: when it was written.
     """
 
     path: str
     size: int
     md5: str | None
     crc32c: str
+    updated: datetime.datetime
 
 
 class Lake:
@@ -75,6 +79,10 @@ class Lake:
         # Unconditional writes of the same content may be repeated, so the retry needs no precondition.
         self._bucket.blob(path).upload_from_string(content, content_type, timeout=TIMEOUT, retry=DEFAULT_RETRY)
 
+    def write_file(self, path: str, file: Path) -> None:
+        """Write an object from a local file, over what was there; it appears whole or not at all."""
+        self._bucket.blob(path).upload_from_filename(str(file), timeout=TIMEOUT, retry=DEFAULT_RETRY)
+
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
         """A new object to stream into; it appears whole when the block ends well, and not at all when it fails."""
@@ -112,6 +120,22 @@ class Lake:
         yield stream
         self.write_bytes(path, stream.getvalue())
 
+    def read_bytes(self, path: str) -> bytes:
+        """The content of an object.
+
+        Raises:
+            LakeError: there is no such object.
+        """
+        try:
+            return bytes(self._bucket.blob(path).download_as_bytes(timeout=TIMEOUT, retry=DEFAULT_RETRY))
+        except NotFound as error:
+            raise LakeError(f"no object {self.uri(path)}") from error
+
+    def delete(self, path: str) -> None:
+        """Delete an object; one that is not there is none too many."""
+        with suppress(NotFound):
+            self._bucket.blob(path).delete(timeout=TIMEOUT, retry=DEFAULT_RETRY)
+
     def exists(self, path: str) -> bool:
         """Whether there is an object of that name."""
         return bool(self._bucket.blob(path).exists(timeout=TIMEOUT, retry=DEFAULT_RETRY))
@@ -130,8 +154,8 @@ class Lake:
 
     def found(self, folder: str, start: str = "", end: str = "") -> Iterator[Found]:
         """All objects below a folder, by name, from one that begins with `start` until before `end`."""
-        bounds = {"start_offset": f"{folder}/{start}", "end_offset": f"{folder}/{end}" if end else None}
+        bounds = {"start_offset": f"{folder}/{start}"} | ({"end_offset": f"{folder}/{end}"} if end else {})
         for blob in self._bucket.client.list_blobs(
             self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY, **bounds
         ):
-            yield Found(blob.name, blob.size, blob.md5_hash, blob.crc32c)
+            yield Found(blob.name, blob.size, blob.md5_hash, blob.crc32c, blob.updated)

@@ -14,6 +14,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,7 +35,16 @@ from goldline.jobs import JOB_SECONDS, JobError, date_parameter, label
 from goldline.lake import Lake, LakeError
 from goldline.run import Run
 
+# Before libgomp is loaded: threads of boosted trees that wait for each other must not spin on a machine that has other
+# work; it makes a fit up to thirty times slower. https://gcc.gnu.org/onlinedocs/libgomp/OMP_005fWAIT_005fPOLICY.html
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 FEATURE_TYPES = ("INT64", "FLOAT64", "NUMERIC")
+# What skops does not trust by itself, and we have read: a list of our own, never what a file asks for. TreePredictor
+# (scikit-learn 1.7 to 1.9) is a plain class whose loading runs none of the file's code; but its compiled walk along the
+# nodes trusts their indices, so `_check_trees` looks at each of them before the first row is predicted.
+TREES = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
+TRUSTED = (TREES,)
 LIBRARIES = ("numpy", "scikit-learn", "skops")
 LABEL = "label"
 BASELINE = "baseline"
@@ -104,7 +114,7 @@ class Signature(BaseModel):
         """
         for column in self.columns:
             if (got := given.get(column.name)) != column.type:
-                raise ModelError(f"{self._shown}: expected the column {column.name} {column.type}, got {got or 'none'}")
+                raise ModelError(f"{self.shown}: expected the column {column.name} {column.type}, got {got or 'none'}")
 
     def check_libraries(self) -> None:
         """Make sure that the libraries are those that fitted the model, by major and minor version.
@@ -115,11 +125,25 @@ class Signature(BaseModel):
         for name, got in libraries().items():
             expected = self.libraries.get(name, "none")
             if _minor(expected) != _minor(got):
-                raise ModelError(f"{self._shown}: expected {name} {_minor(expected)}, got {got}. Train it anew")
+                raise ModelError(f"{self.shown}: expected {name} {_minor(expected)}, got {got}. Train it anew")
 
     @property
-    def _shown(self) -> str:
+    def shown(self) -> str:
+        """What errors call the model."""
         return f"model {self.name} {self.version}"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and the rows to judge it on, as they lie in the lake."""
+
+    signature: Signature
+    model_uri: str
+    dataset_uri: str
+
+    def summary(self) -> dict[str, str]:
+        """What the model's artifact says of it."""
+        return {"name": self.signature.name, "version": self.signature.version, "kind": self.signature.kind}
 
 
 @dataclass(frozen=True)
@@ -170,7 +194,8 @@ class Store:
         if self.lake.exists(self.path(signature.version, "signature.json")):
             return
         content = skops.io.dumps(fitted)
-        _check_types(content, f"model {signature.name} {signature.version}")
+        if _check_types(content, signature.shown):
+            _check_trees(fitted, len(signature.columns), signature.shown)
         signature = signature.model_copy(update={"model_sha256": sha256(content)})
         rows = io.BytesIO()
         pq.write_table(test, rows)
@@ -225,16 +250,19 @@ def opened(signature: Signature, content: bytes) -> Model:
     """A model from its file, once libraries, hash and the types in it were found to be as they must be.
 
     Raises:
-        ModelError: they are not; nothing of the file was loaded.
+        ModelError: they are not, and nothing of the file was loaded; or its trees are not, and nothing is predicted.
     """
     import skops.io
 
-    shown = f"model {signature.name} {signature.version}"
+    shown = signature.shown
     signature.check_libraries()
     if (got := sha256(content)) != signature.model_sha256:
         raise ModelError(f"{shown}: expected a file with SHA-256 {signature.model_sha256}, got {got}")
-    _check_types(content, shown)
-    return Model(signature, skops.io.loads(content))
+    has_trees = _check_types(content, shown)
+    fitted = skops.io.loads(content, trusted=list(TRUSTED) if has_trees else None)
+    if has_trees:
+        _check_trees(fitted, len(signature.columns), shown)
+    return Model(signature, fitted)
 
 
 def should_train(train: str, run_date: datetime.date, *, has_champion: bool) -> bool:
@@ -274,8 +302,9 @@ def features_of(text: str) -> TableContract:
 
 
 def keys(contract: TableContract) -> list[str]:
-    """The columns that identify what a row of features is of."""
-    return [name for name in contract.primary_key if name != contract.partition_by]
+    """The columns that identify what a row of features is of; a snapshot's date only says as of when."""
+    date = contract.partition_by if contract.write == "snapshot" else None
+    return [name for name in contract.primary_key if name != date]
 
 
 def feature_columns(contract: TableContract) -> list[Column]:
@@ -326,14 +355,31 @@ def conformed(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
         raise ModelError(f"expected the columns {expected}, got {types_of(rows)}: {error}") from error
 
 
+def labels(rows: pa.Table) -> Vector:
+    """What is to be predicted, by row."""
+    return np.asarray(rows.column(LABEL).to_numpy(), dtype=np.float64)
+
+
+def fingerprint(columns: Sequence[Feature], *tables: pa.Table) -> str:
+    """SHA-256 of rows and labels as the model sees them."""
+    parts = [part for rows in tables for part in (matrix(rows, columns), labels(rows))]
+    return sha256(b"".join([repr(columns).encode(), *(part.tobytes() for part in parts)]))
+
+
 def types_of(rows: pa.Table) -> dict[str, str]:
     """GoogleSQL's types of Arrow columns, as far as goldline writes them."""
     names = {kind: name for name, kind in reversed(arrow.TYPES.items())}
     return {field.name: names.get(field.type, str(field.type)) for field in rows.schema}
 
 
-def read_rows(run: Run, subject: str, sql: str, run_date: datetime.date) -> pa.Table:
-    """What a SELECT of `@run_date` gives, by Storage Read: for results too large for pages of JSON.
+def read_rows(
+    run: Run,
+    subject: str,
+    sql: str,
+    run_date: datetime.date,
+    more: Sequence[bigquery.ScalarQueryParameter] = (),
+) -> pa.Table:
+    """What a SELECT of `@run_date`, and of more, gives, by Storage Read: for results too large for pages of JSON.
 
     It changes nothing, so unlike the statements of Jobs it may be sent twice and needs no id of its own.
 
@@ -341,7 +387,7 @@ def read_rows(run: Run, subject: str, sql: str, run_date: datetime.date) -> pa.T
         JobError: the SELECT failed.
     """
     labels = {"goldline_run": run.run_id, "goldline_subject": subject, "goldline_step": "read"}
-    config = bigquery.QueryJobConfig(query_parameters=[date_parameter("run_date", run_date)])
+    config = bigquery.QueryJobConfig(query_parameters=[date_parameter("run_date", run_date), *more])
     config.labels = {key: label(value) for key, value in labels.items()}
     client = bigquery_client(run.project, run.location)
     try:
@@ -403,15 +449,46 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _check_types(content: bytes, shown: str) -> None:
+def _check_types(content: bytes, shown: str) -> bool:
+    """Whether a file holds boosted trees, once there is nothing in it that nobody trusts."""
     import skops.io
 
     try:
         untrusted = skops.io.get_untrusted_types(data=content)
     except (BadZipFile, KeyError, ValueError, TypeError) as error:
         raise ModelError(f"{shown}: expected a file in skops's format, got something else: {error}") from error
-    if untrusted:
-        raise ModelError(f"{shown}: expected only types that skops trusts, got {', '.join(untrusted)}")
+    if unknown := sorted(set(untrusted) - set(TRUSTED)):
+        raise ModelError(f"{shown}: expected only types that skops or goldline trusts, got {', '.join(unknown)}")
+    return TREES in untrusted
+
+
+def _check_trees(fitted: Any, features: int, shown: str) -> None:  # noqa: ANN401, any of scikit-learn's
+    """Make sure that boosted trees stay within their nodes and features; `fitted` holds some where its file has them.
+
+    Raises:
+        ModelError: a tree would read what is not its own, or stands where nobody looks for it.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.ensemble._hist_gradient_boosting.predictor import PREDICTOR_RECORD_DTYPE, TreePredictor
+
+    def check(*, holds: bool, what: str) -> None:
+        if not holds:
+            raise ModelError(f"{shown}: expected boosted trees that stay within their own nodes, got {what}")
+
+    kinds = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+    check(holds=type(fitted) in kinds, what=f"trees inside of {type(fitted).__name__}")
+    is_plain = fitted._preprocessor is None and fitted.is_categorical_ is None
+    check(holds=is_plain and fitted.n_features_in_ == features, what=f"other columns than its {features} numbers")
+    for tree in (tree for trees in fitted._predictors for tree in trees):
+        check(holds=type(tree) is TreePredictor, what=type(tree).__name__)
+        nodes = tree.nodes
+        check(holds=nodes.dtype == PREDICTOR_RECORD_DTYPE and nodes.ndim == 1 and nodes.size > 0, what="no nodes")
+        inner, place = nodes["is_leaf"] == 0, np.arange(nodes.size)
+        for side in ("left", "right"):  # a child comes after its parent, so that no walk is endless
+            ahead = (nodes[side] > place) & (nodes[side] < nodes.size)
+            check(holds=bool(np.all(ahead[inner])), what=f"a {side} child that is no node after its parent")
+        known = (nodes["feature_idx"] >= 0) & (nodes["feature_idx"] < features) & (nodes["is_categorical"] == 0)
+        check(holds=bool(np.all(known[inner])), what="a split on a column that it does not have")
 
 
 def _floats(rows: pa.Table, name: str) -> Vector:

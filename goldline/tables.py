@@ -1,6 +1,7 @@
 """What pipeline.py says of tables: `table(...)` builds one, and the graph's edges must be what its SELECT reads."""
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,22 @@ class Published:
     name: str
     artifact: Any
 
+    def given(self, _: Container[str]) -> frozenset[str]:
+        """What a SELECT that reads these tables may read of it: the table, whether it is read or not."""
+        return frozenset({self.name})
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Tables that one task loads, and its artifact, for the tasks that read any of them."""
+
+    names: frozenset[str]
+    artifact: Any
+
+    def given(self, read: Container[str]) -> frozenset[str]:
+        """What a SELECT that reads these tables may read of it: those of its tables that are among them."""
+        return frozenset(name for name in self.names if name in read) or self.names
+
 
 @cache
 def contracts() -> dict[str, Contract]:
@@ -33,10 +50,10 @@ def contracts() -> dict[str, Contract]:
 
 @cache
 def flows() -> dict[str, list[str]]:
-    """The tables that each flow builds: a flow is a folder of sql/. Views are made by prepare_run, not built."""
+    """The tables that each flow builds: a flow is a folder of sql/. Views and what components load are not built."""
     found: dict[str, list[str]] = {}
     for path, contract in contracts().items():
-        if isinstance(contract, TableContract) and contract.write != "view":
+        if isinstance(contract, TableContract) and contract.is_built:
             found.setdefault(path.split("/", maxsplit=1)[0], []).append(contract.name)
     return found
 
@@ -59,7 +76,17 @@ def landed(name: str, artifact: Any) -> Published:  # noqa: ANN401, a channel of
     return Published(contract.view, artifact)
 
 
-def table(name: str, run: Any, *sources: Published) -> Published:  # noqa: ANN401, a channel of kfp
+def loading(flow: str) -> str:
+    """The contracts of the tables that a component of the flow loads, as a task takes them."""
+    return json.dumps([json.loads(_travelling(c)) for c in _loaded(flow)], separators=(",", ":"))
+
+
+def loaded(flow: str, artifact: Any) -> Loaded:  # noqa: ANN401, a channel of kfp
+    """All tables that a component of the flow loads, once the task that gives `artifact` has loaded them."""
+    return Loaded(frozenset(c.table for c in _loaded(flow)), artifact)
+
+
+def table(name: str, run: Any, *sources: Published | Loaded) -> Published:  # noqa: ANN401, a channel of kfp
     """The task that builds `sql/<name>.sql`, named after the table.
 
     Raises:
@@ -68,8 +95,11 @@ def table(name: str, run: Any, *sources: Published) -> Published:  # noqa: ANN40
     contract = _contract(name)
     if not isinstance(contract, TableContract):
         raise GraphError(f"sql/{name}.yml is a source's contract, expected a table's")
+    if contract.write == "load":
+        raise GraphError(f"sql/{name}.yml is of a table that a component loads: it has no SELECT")
     text = select(name)
-    given, read = {s.name for s in sources}, reads(text) - set(contract.reads_published)
+    read = reads(text) - set(contract.reads_published)
+    given = frozenset[str]().union(*(s.given(read) for s in sources))
     if given != read:
         raise GraphError(
             f"sql/{name}.sql reads {sorted(read)}, but in pipeline.py its sources are {sorted(given)} "
@@ -95,6 +125,11 @@ def everything() -> str:
         },
         separators=(",", ":"),
     )
+
+
+def _loaded(flow: str) -> list[TableContract]:
+    found = {path: c for path, c in contracts().items() if path.startswith(f"{flow}/")}
+    return [c for c in found.values() if isinstance(c, TableContract) and c.write == "load"]
 
 
 def _contract(name: str) -> Contract:

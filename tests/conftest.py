@@ -19,6 +19,7 @@ from goldline.run import Run
 
 pytest_plugins = ["cloud_fixtures"]
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as goldline.models does, before a test loads scikit-learn
 RUN_DATE = date(2026, 11, 20)
 LOCATION = "US"
 
@@ -65,6 +66,20 @@ def new_run(client: bigquery.Client) -> Iterator[Callable[..., Run]]:
     yield make
     for dataset in datasets:
         client.delete_dataset(dataset, delete_contents=True, not_found_ok=True)
+
+
+@pytest.fixture
+def new_lake(stack: Addresses) -> Callable[..., Run]:
+    """Makes runs that share a bucket of this test's own."""
+    bucket = f"lake-{uuid.uuid4().hex[:8]}"
+    post(stack.storage, f"/storage/v1/b?project={PROJECT}", {"name": bucket})
+
+    def make(day: date = RUN_DATE, **more: object) -> Run:
+        run_id = f"test-{uuid.uuid4().hex[:8]}"
+        run = Run(run_id=run_id, run_date=day, since={}, project=PROJECT, location=LOCATION, bucket=bucket)
+        return run.model_copy(update=more)
+
+    return make
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@
    in a stage that has the contract's schema and the table's layout.
 3. The contract's checks run on that stage. What fails is never seen by a reader: the last good table stays.
 4. The stage is published in one atomic step: a MERGE, a copy onto the run date's partition, or CREATE OR REPLACE.
+   `write: replace` puts the stage's rows in the place of the partitions that it has rows of, whole, by one MERGE.
    Never DELETE and INSERT: in BigQuery concurrent transactions on one table cancel each other.
 """
 
@@ -108,7 +109,7 @@ class Builder:
 
     def _parameters(self, flow: str) -> list[bigquery.ScalarQueryParameter]:
         since, until = self.run.since.get(flow, EPOCH), self.run.run_date
-        if self.refresh and self.contract.write == "merge":
+        if self.refresh and self.contract.takes_since:
             since, until = EPOCH, END_OF_TIME
         dates = {"run_date": until, "since": since}
         return [date_parameter(name, value) for name, value in dates.items() if f"@{name}" in self.select]
@@ -189,6 +190,11 @@ class Builder:
         if not staged:
             return 0, 0
         stage = self._stage("stage")
+        if self.contract.write == "replace":
+            columns = (c.name for c in self.contract.columns)
+            sql = statements.replace(self.target, columns, f"`{stage}`", str(self.contract.partition_by), partitions)
+            self.jobs.query("publish", sql)
+            return self._count(statements.in_partitions(self.contract, partitions)), 0
         self.jobs.query("publish", statements.merge(self.contract, self.target, stage, partitions))
         [row] = self.jobs.query("verify", statements.merged(self.contract, self.target, stage, partitions))
         return row["published"], row["outdated"]

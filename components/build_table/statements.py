@@ -80,7 +80,7 @@ def audit(contract: TableContract, staged: str) -> str:
     parts = ["count(*) as row_count", f"count(distinct {key}) as key_count"]
     if contract.write == "snapshot":
         parts.append(f"countif(`{contract.partition_by}` != @run_date) as outside")
-    if contract.write == "merge" and contract.partition_by:
+    if contract.takes_since and contract.partition_by:
         parts.append(f"array_agg(distinct `{contract.partition_by}`) as partitions")
     parts += [f"countif({check.where}) as {check_alias(i)}" for i, check in enumerate(contract.checks)]
     return f"select\n  {',\n  '.join(parts)}\nfrom {staged}"
@@ -107,6 +107,25 @@ def merge(contract: TableContract, target: str, staged: str, partitions: Sequenc
     )
 
 
+def replace(table: str, columns: Iterable[str], rows: str, partition_by: str, days: Iterable[datetime.date]) -> str:
+    """Put rows (a table in back-ticks, or a query in brackets) in the place of whole partitions, in one statement.
+
+    A condition that is the constant FALSE makes BigQuery skip the join:
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/dml-syntax#omitting_conditions
+    """
+    names = list(columns)
+    return (
+        f"merge `{table}` as t\nusing {rows} as s\non false\n"
+        f"when not matched by source and t.`{partition_by}` in ({_dates(days)}) then delete\n"
+        f"when not matched then insert ({_listed(names)}) values ({', '.join(f's.`{name}`' for name in names)})"
+    )
+
+
+def in_partitions(contract: TableContract, days: Iterable[datetime.date]) -> str:
+    """The condition that a row lies in one of the partitions."""
+    return f"`{contract.partition_by}` in ({_dates(days)})"
+
+
 def merged(contract: TableContract, target: str, staged: str, partitions: Sequence[datetime.date]) -> str:
     """One row: of the stage's rows, those that the target now holds, and those that lost to a newer version there."""
     return (
@@ -128,8 +147,11 @@ def _same_key(contract: TableContract, partitions: Sequence[datetime.date]) -> s
         return key
     # Constants, not the stage's values: only then does BigQuery read the touched partitions alone.
     # https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables#pruning_partitions_when_using_a_merge_statement
-    dates = ", ".join(f"date '{d}'" for d in sorted(partitions))
-    return f"{key} and t.`{contract.partition_by}` in ({dates})"
+    return f"{key} and t.`{contract.partition_by}` in ({_dates(partitions)})"
+
+
+def _dates(days: Iterable[datetime.date]) -> str:
+    return ", ".join(f"date '{day}'" for day in sorted(days))
 
 
 def _newer(contract: TableContract, one: str, other: str) -> str:

@@ -14,18 +14,20 @@ def predict(
     features_contract: str,
     select: str,
     contract: str,
+    where: str,
+    value: str,
     table: dsl.Output[BQTable],
     metrics: dsl.Output[dsl.Metrics],
     features: dsl.Input[dsl.Artifact] | None = None,
 ) -> None:
-    """Predict for each row that the features' table has of the run's date, and build the table of predictions."""
+    """Predict for each row of the date that meets a condition on `@value`, and build the table of predictions."""
     from components.build_table.build import build_table
     from components.predict.predict import predict
     from goldline.artifacts import bigquery_table, numbers
     from goldline.run import Run
 
     card = Run.parse(run)
-    predict(card, flow, name, features_contract)
+    predict(card, flow, name, features_contract, where, value)
     built = build_table(card, flow, select, contract)
     table.uri, table.metadata = bigquery_table(card, built.name)
     metrics.metadata = numbers(built)

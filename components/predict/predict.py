@@ -1,5 +1,7 @@
 """Predict with the champion, for each row that a features' table has of the run's date.
 
+Of a table that is no snapshot, whose days come late, the newest day up to the run's date is taken.
+
 The predictions go to ops.predictions, where those of a model and date that were loaded last count; a table of the
 model's own is then built from them like any other, by the same task: a machine less to start each night.
 """
@@ -10,10 +12,11 @@ import logging
 from collections.abc import Iterator
 
 import pyarrow as pa
+from google.cloud import bigquery
 
-from goldline.contract import Row, TableContract
+from goldline.contract import Column, Row, TableContract
 from goldline.jobs import Jobs
-from goldline.models import ModelError, Store, conformed, feature_columns, features_of, keys, read_rows
+from goldline.models import ModelError, Store, conformed, features_of, keys, read_rows
 from goldline.ops import Prediction
 from goldline.record import CheckResult, now, recorded
 from goldline.run import Run
@@ -21,9 +24,10 @@ from goldline.schema import fields
 
 LOG = logging.getLogger(__name__)
 TABLE = "ops.predictions"
+LATE_DAYS = 14  # that the newest day of a table may lie before the run's date
 
 
-def predict(run: Run, flow: str, name: str, contract_text: str) -> int:
+def predict(run: Run, flow: str, name: str, contract_text: str, where: str = "true", value: str = "") -> int:
     """Predict, and how many rows that made; none where there is no champion on the run's date.
 
     Args:
@@ -31,6 +35,8 @@ def predict(run: Run, flow: str, name: str, contract_text: str) -> int:
         flow: the flow that the model is of.
         name: the model's.
         contract_text: the contract of the features' table.
+        where: a condition in SQL, written in pipeline.py, on the rows to predict for; it may ask for `@value`.
+        value: a parameter of the run.
 
     Raises:
         ModelError: the champion is not what its signature says, or does not fit the table or the libraries; or there
@@ -46,8 +52,10 @@ def predict(run: Run, flow: str, name: str, contract_text: str) -> int:
         if version is None:
             LOG.warning("%s is not predicted: it has no champion on %s", name, run.run_date)
             return 0
-        rows = _features(run, name, contract)
         champion = store.load(version, {c.name: c.type for c in contract.columns})
+        columns = [contract.column(key) for key in keys(contract)]
+        columns += [contract.column(c.name) for c in champion.signature.columns if c.name not in keys(contract)]
+        rows = _features(run, name, contract, columns, (where, value))
         values = champion.predict(rows).tolist()
         common = {"model": name, "model_version": version, "as_of": run.run_date, "run_id": run.run_id}
         _load(run, name, list(_predictions(rows, keys(contract), values, common)))
@@ -56,15 +64,33 @@ def predict(run: Run, flow: str, name: str, contract_text: str) -> int:
         return len(values)
 
 
-def _features(run: Run, name: str, contract: TableContract) -> pa.Table:
-    """The features' rows of the run's date, keys first, in the keys' order."""
-    columns = [contract.column(key) for key in keys(contract)] + feature_columns(contract)
+def _features(run: Run, name: str, contract: TableContract, columns: list[Column], which: tuple[str, str]) -> pa.Table:
+    """The features' rows of the date, keys first, in the keys' order."""
+    day = run.run_date if contract.write == "snapshot" else _newest(run, name, contract)
     listed = ", ".join(f"`{c.name}`" for c in columns)
-    sql = f"select {listed} from `{run.table(contract.table)}` where `{contract.partition_by}` = @run_date"
-    rows = conformed(read_rows(run, name, sql, run.run_date), columns)
+    where, value = which
+    sql = (
+        f"select {listed} from `{run.table(contract.table)}` where `{contract.partition_by}` = @run_date and ({where})"
+    )
+    given = [bigquery.ScalarQueryParameter("value", "STRING", value)] if "@value" in where else []
+    rows = conformed(read_rows(run, name, sql, day, given), columns)
     if not rows.num_rows:
-        raise ModelError(f"model {name}: expected rows of {run.run_date} in {contract.table}, got none")
+        raise ModelError(f"model {name}: expected rows of {day} in {contract.table}, got none")
     return rows.sort_by([(key, "ascending") for key in keys(contract)])
+
+
+def _newest(run: Run, name: str, contract: TableContract) -> datetime.date:
+    """The newest day that a table has, of the two weeks up to the run's date."""
+    day = f"`{contract.partition_by}`"
+    sql = (
+        f"select max({day}) as newest from `{run.table(contract.table)}` "
+        f"where {day} between date_sub(@run_date, interval {LATE_DAYS} day) and @run_date"
+    )
+    found: datetime.date | None = read_rows(run, name, sql, run.run_date).column("newest")[0].as_py()
+    if found is None:
+        since = run.run_date - datetime.timedelta(days=LATE_DAYS)
+        raise ModelError(f"model {name}: expected rows of {since} to {run.run_date} in {contract.table}, got none")
+    return found
 
 
 def _predictions(rows: pa.Table, key: list[str], values: list[float], common: Row) -> Iterator[Row]:

@@ -19,8 +19,8 @@ def prepare_run(
     dataset_prefix: str,
     full_refresh: str,
     train: str,
-) -> NamedTuple("Prepared", [("run", str), ("train", bool)]):  # type: ignore[valid-type]
-    """Resolve the date, make every contract's table and view; the run's card, and whether models are trained."""
+) -> NamedTuple("Prepared", [("run", str), ("train_churn", bool), ("train_headway", bool)]):  # type: ignore[valid-type]
+    """Resolve the date, make every contract's table and view; the run's card, and whether each model is trained."""
     from components.prepare_run.prepare import Settings, prepare_run
     from goldline.models import trains
 
@@ -33,4 +33,4 @@ def prepare_run(
         lookback_days=lookback_days,
     )
     card = prepare_run(job, created, scheduled, run_date, catalog, settings)
-    return card.model_dump_json(), trains(card, "churn", train)
+    return card.model_dump_json(), trains(card, "churn", train), trains(card, "headway", train)

@@ -18,17 +18,19 @@ from goldline.contract import Column, TableContract
 from goldline.models import (
     BASELINE,
     LABEL,
-    Feature,
     Matrix,
     ModelError,
     Signature,
     Store,
+    Trained,
     Vector,
     conformed,
     feature_columns,
     features_of,
     filled,
+    fingerprint,
     keys,
+    labels,
     libraries,
     matrix,
     read_rows,
@@ -63,19 +65,6 @@ left join (
 ) as buyers
     on features.customer_id = buyers.customer_id"""
 FIRST_SALE = "select min(sale_date) as first_sale from `{sales}` where sale_date <= @run_date"
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A model and the rows to judge it on, as they lie in the lake."""
-
-    signature: Signature
-    model_uri: str
-    dataset_uri: str
-
-    def summary(self) -> dict[str, str]:
-        """What the model's artifact says of it."""
-        return {"name": self.signature.name, "version": self.signature.version, "kind": self.signature.kind}
 
 
 @dataclass(frozen=True)
@@ -180,7 +169,7 @@ def fit_and_save(run: Run, contract: TableContract, rows: Rows, seed: int) -> Tr
     columns = filled(feature_columns(contract), rows.train)
     features, target = matrix(rows.train, columns), labels(rows.train)
     fitted = classifier(seed).fit(features, target)
-    data = fingerprint(rows, columns)
+    data = fingerprint(columns, rows.train, rows.test)
     made_of = f"{data} {seed} {libraries()} {fitted!r}"
     signature = Signature(
         name=NAME,
@@ -221,20 +210,9 @@ def classifier(seed: int) -> Any:  # noqa: ANN401, scikit-learn has no types
     )
 
 
-def labels(rows: pa.Table) -> Vector:
-    """1 for each row that churned, 0 for the others."""
-    return np.asarray(rows.column(LABEL).to_numpy(), dtype=np.float64)
-
-
 def days(rows: pa.Table) -> list[datetime.date]:
     """The cut-offs that rows are of."""
     return sorted(rows.column("cutoff").unique().to_pylist())
-
-
-def fingerprint(rows: Rows, columns: Sequence[Feature]) -> str:
-    """SHA-256 of all rows as the model sees them."""
-    parts = [part for r in (rows.train, rows.test) for part in (matrix(r, columns), labels(r))]
-    return sha256(b"".join([repr(columns).encode(), *(part.tobytes() for part in parts)]))
 
 
 def _baseline(rows: Rows, contract: TableContract) -> Vector:

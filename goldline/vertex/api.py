@@ -19,12 +19,15 @@ import requests
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.auth.transport.requests import AuthorizedSession
 
+from goldline.vertex.errors import CloudError, CredentialsError
+
 # Where the APIs answer, with {service} for `storage` or `europe-west1-aiplatform`: for networks that reach them under
 # names of their own (https://cloud.google.com/vpc/docs/about-accessing-google-apis-endpoints).
 ENDPOINT = "GOLDLINE_API_ENDPOINT"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 TIMEOUT = 60.0  # seconds that one request may take
 TRIES = 6
+LONGEST_PAUSE = 60.0
 FIRST_PAUSE = 1.0  # seconds before a second try; twice as long before each further one
 # https://cloud.google.com/apis/design/errors#handling_errors, and what proxies answer while a server is away
 PASSING = {
@@ -34,22 +37,6 @@ PASSING = {
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 }
-
-
-class CloudError(RuntimeError):
-    """An API refused a request, or could not be reached.
-
-    Attributes:
-        status: the answer's HTTP status; 0 where there was no answer, and nobody knows what became of the request.
-    """
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class CredentialsError(CloudError):
-    """There are no credentials, or they are no longer good."""
 
 
 class Cloud:
@@ -172,7 +159,7 @@ def _pause(tried: int, answer: requests.Response | None) -> float:
     asked = answer.headers.get("Retry-After", "") if answer is not None else ""
     longest = FIRST_PAUSE * 2 ** (tried - 1)
     # Half of it by chance, so that clients which failed together do not come back together.
-    return float(asked) if asked.isdigit() else longest * random.uniform(0.5, 1)  # noqa: S311
+    return min(float(asked), LONGEST_PAUSE) if asked.isdigit() else longest * random.uniform(0.5, 1)  # noqa: S311
 
 
 def _said(answer: requests.Response) -> str:

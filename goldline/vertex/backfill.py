@@ -12,8 +12,9 @@ from datetime import date, timedelta
 from typing import Any, TextIO
 
 from goldline.jobs import label
-from goldline.vertex.api import Cloud, CloudError
+from goldline.vertex.api import Cloud
 from goldline.vertex.environments import Environment, Scalar
+from goldline.vertex.errors import CloudError
 from goldline.vertex.progress import failures
 from goldline.vertex.runs import CloudRun, create, fingerprint, pipeline_job, service
 from goldline.vertex.signature import complete, declared_in

@@ -8,11 +8,23 @@ from typing import Any, TextIO
 from urllib.parse import quote
 
 from goldline.pseudonym import SECRET_ID
-from goldline.vertex.api import Cloud, CloudError, CredentialsError
+from goldline.vertex.api import Cloud
 from goldline.vertex.environments import Environment
+from goldline.vertex.errors import CloudError, CredentialsError
 from goldline.vertex.images import ImageError, by_digest
 
-APIS = ("aiplatform", "bigquery", "storage", "firestore", "secretmanager", "artifactregistry", "iam")
+APIS = (
+    "aiplatform",
+    "artifactregistry",
+    "bigquery",
+    "bigquerystorage",
+    "cloudresourcemanager",
+    "firestore",
+    "iam",
+    "logging",
+    "secretmanager",
+    "storage",
+)
 # To start runs and schedules: what roles/aiplatform.user holds of it.
 PERMISSIONS = (
     "aiplatform.pipelineJobs.create",
@@ -153,7 +165,8 @@ class Doctor:
             mend = f"gcloud firestore databases create --location {self.environment.location} --enable-pitr {of}"
             yield Told(False, f"there is no Firestore database {self.database}", mend)
         elif found.get("type") != "FIRESTORE_NATIVE":
-            yield Told(False, f"the database {self.database} is {found.get('type')}, expected FIRESTORE_NATIVE", "")
+            mend = "name one in Native mode: the parameter `database` in goldline.yaml"
+            yield Told(False, f"the database {self.database} is {found.get('type')}, expected FIRESTORE_NATIVE", mend)
         elif found.get("pointInTimeRecoveryEnablement") != "POINT_IN_TIME_RECOVERY_ENABLED":
             yield Told(
                 False,

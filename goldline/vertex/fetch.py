@@ -15,7 +15,8 @@ from typing import Any, TextIO
 from urllib.parse import quote
 
 from goldline.sql import reads
-from goldline.vertex.api import CloudError, address
+from goldline.vertex.api import address
+from goldline.vertex.errors import CloudError
 from goldline.vertex.inputs import Inputs
 from goldline.vertex.progress import shown_name
 from goldline.vertex.runs import CloudRun

@@ -4,7 +4,8 @@ import re
 from http import HTTPStatus
 from urllib.parse import quote
 
-from goldline.vertex.api import Cloud, CloudError
+from goldline.vertex.api import Cloud
+from goldline.vertex.errors import CloudError
 
 _TAGGED = re.compile(
     r"(?P<location>[a-z0-9-]+)-docker\.pkg\.dev/(?P<project>[^/]+)/(?P<repository>[^/:@]+)/(?P<image>[^:@]+)"

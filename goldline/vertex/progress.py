@@ -81,8 +81,9 @@ def again(job: Mapping[str, Any], environment: Environment) -> str:
     words = ["goldline", "submit", "--env", environment.name]
     declared = job.get("pipelineSpec", {}).get("root", {}).get("inputDefinitions", {}).get("parameters", {})
     flows = sorted(name for name in values if name.startswith("run_") and isinstance(values[name], bool))
-    if not all(values[name] for name in flows):
-        words += ["--flows", ",".join(name.removeprefix("run_") for name in flows if values[name])]
+    on = [name.removeprefix("run_") for name in flows if values[name]]
+    if 0 < len(on) < len(flows):
+        words += ["--flows", ",".join(on)]
     for name, value in sorted(values.items()):
         default = usual.get(name, declared.get(name, {}).get("defaultValue"))
         if name not in flows and value != default:

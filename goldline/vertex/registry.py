@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from goldline.jobs import label
-from goldline.vertex.api import Cloud, CloudError
+from goldline.vertex.api import Cloud
+from goldline.vertex.errors import CloudError
 
 POLL_SECONDS = 5.0
 UPLOAD_SECONDS = 900.0  # that an upload may take

@@ -16,10 +16,13 @@ from http import HTTPStatus
 from typing import Any, TextIO
 
 from goldline import spec as specs
+from goldline.contract import TableContract, load_all
 from goldline.jobs import label
+from goldline.parameters import refreshed
 from goldline.vertex import environments
-from goldline.vertex.api import PASSING, Cloud, CloudError
+from goldline.vertex.api import PASSING, Cloud
 from goldline.vertex.environments import Environment, Scalar
+from goldline.vertex.errors import CloudError
 from goldline.vertex.images import by_digest
 from goldline.vertex.progress import Progress, failures
 from goldline.vertex.signature import complete, declared_in
@@ -123,7 +126,10 @@ def prepared(
     spec = json.loads(specs.fresh(out or sys.stdout))
     declared = declared_in(spec)
     where = environments.load(environment, declared)
-    complete(where.values(given or {}), declared)
+    values = complete(where.values(given or {}), declared)
+    if names := values.get("full_refresh"):
+        contracts = load_all(specs.ROOT / "sql").values()
+        refreshed(str(names), [c.table for c in contracts if isinstance(c, TableContract)])
     uploadable(spec, where, "to-be-resolved")
     cloud = Cloud()
     return where, uploadable(spec, where, by_digest(cloud, image or where.image)), cloud
@@ -151,6 +157,8 @@ def pipeline_job(
         "serviceAccount": environment.service_account,
         "labels": {"goldline_environment": label(environment.name), **(labels or {})},
     }
+    if date := values.get("run_date"):
+        body["labels"]["goldline_run_date"] = label(str(date))
     body["labels"][REQUEST] = fingerprint(body)
     return body
 

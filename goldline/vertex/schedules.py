@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TextIO
 
 from goldline.jobs import label
-from goldline.vertex.api import Cloud, CloudError
+from goldline.vertex.api import Cloud
 from goldline.vertex.environments import Environment, EnvironmentsError
+from goldline.vertex.errors import CloudError
 from goldline.vertex.runs import fingerprint, pipeline_job, service
 from goldline.vertex.signature import complete, declared_in
 
@@ -94,11 +95,12 @@ class Schedules:
         """
         wanted = self._wanted(name)
         there = [s for s in self._found(name) if s.state != "COMPLETED"]
-        same = [s for s in there if s.content == _content(wanted)]
-        old = [s for s in there if s not in same and s.state == "ACTIVE"]
         if not there:
             self.create(name)
             return
+        # An active one first, so that what is right already is left alone.
+        same = sorted((s for s in there if s.content == _content(wanted)), key=lambda s: s.state != "ACTIVE")
+        old = [s for s in there if s.state == "ACTIVE" and s not in same[:1]]
         if same and same[0].state == "ACTIVE" and not old:
             self._tell(name, "is what it should be", same[0])
             return
@@ -121,8 +123,7 @@ class Schedules:
     def resume(self, name: str) -> None:
         """Let a schedule start runs again, from its next time on; the next run catches up on what was missed.
 
-        Raises:
-            CloudError: several are paused, and which is meant is not known; or an API refused.
+        Of several that are paused, as after replacements, it is the newest.
         """
         if any(s.state == "ACTIVE" for s in self._found(name)):
             self.out.write(f"{self._title(name)} is active\n")

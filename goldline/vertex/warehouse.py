@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from goldline.vertex.api import Cloud, CloudError
+from goldline.vertex.api import Cloud
+from goldline.vertex.errors import CloudError
 
 SECONDS = 55
 

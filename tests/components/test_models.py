@@ -12,8 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from models_shelf import COLUMNS, DAY, GIVEN, Shelf, classifier
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from components.evaluate_model.scores import Curves
 from goldline import models
@@ -106,17 +109,59 @@ def test_a_file_of_another_format_is_refused_unread(shelf: Shelf, content: bytes
         shelf.store.load("v1", GIVEN)
 
 
-def test_types_that_skops_does_not_trust_are_neither_saved_nor_loaded(shelf: Shelf) -> None:
+def test_types_that_nobody_trusts_are_neither_saved_nor_loaded(shelf: Shelf) -> None:
     import skops.io
 
-    trees = HistGradientBoostingClassifier(max_iter=2).fit(models.matrix(shelf.test, COLUMNS), shelf.test["label"])
-    with pytest.raises(ModelError, match=r"expected only types that skops trusts, got .*TreePredictor"):
+    trees = DecisionTreeClassifier().fit(models.matrix(shelf.test, COLUMNS), shelf.test["label"])
+    with pytest.raises(ModelError, match=r"expected only types that skops or goldline trusts, got .*_tree.Tree"):
         shelf.put("v1", trees)
     assert not shelf.store.lake.list(shelf.store.folder)
     shelf.put("v1", classifier())
     shelf.rewrite("v1", skops.io.dumps(trees))
-    with pytest.raises(ModelError, match=r"expected only types that skops trusts, got .*TreePredictor"):
+    with pytest.raises(ModelError, match=r"expected only types that skops or goldline trusts, got .*_tree.Tree"):
         shelf.store.load("v1", GIVEN)
+
+
+def boosted(shelf: Shelf) -> HistGradientBoostingRegressor:
+    made = HistGradientBoostingRegressor(max_iter=3, min_samples_leaf=5)
+    return made.fit(models.matrix(shelf.test, COLUMNS), shelf.test["b"].to_numpy())
+
+
+def test_boosted_trees_are_loaded_as_they_were(shelf: Shelf) -> None:
+    trees = boosted(shelf)
+    shelf.put("v1", trees, kind="regression")
+    expected = trees.predict(models.matrix(shelf.test, COLUMNS))
+    assert shelf.store.load("v1", GIVEN).predict(shelf.test) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("left", 10**6, "a left child that is no node after its parent"),
+        ("right", 0, "a right child that is no node after its parent"),
+        ("feature_idx", 2, "a split on a column that it does not have"),
+        ("feature_idx", -1, "a split on a column that it does not have"),
+        ("is_categorical", 1, "a split on a column that it does not have"),
+    ],
+)
+def test_forged_trees_are_refused_before_they_predict(shelf: Shelf, name: str, value: int, said: str) -> None:
+    import skops.io
+
+    trees = boosted(shelf)
+    shelf.put("v1", trees, kind="regression")
+    trees._predictors[1][0].nodes[name][0] = value
+    shelf.rewrite("v1", skops.io.dumps(trees))
+    with pytest.raises(ModelError, match=f"expected boosted trees that stay within their own nodes, got {said}"):
+        shelf.store.load("v1", GIVEN)
+
+
+def test_trees_are_refused_where_nobody_looks_for_them(shelf: Shelf) -> None:
+    hidden = make_pipeline(StandardScaler(), boosted(shelf))
+    with pytest.raises(ModelError, match="got trees inside of Pipeline"):
+        shelf.put("v1", hidden, kind="regression")
+    narrow = HistGradientBoostingRegressor(max_iter=2).fit(models.matrix(shelf.test, COLUMNS[:1]), shelf.test["b"])
+    with pytest.raises(ModelError, match="got other columns than its 2 numbers"):
+        shelf.put("v1", narrow, kind="regression")
 
 
 def test_null_is_filled_and_types_are_those_of_bigquery() -> None:

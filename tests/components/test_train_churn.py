@@ -18,11 +18,11 @@ from components.evaluate_model.component import evaluate_model
 from components.predict.component import predict
 from components.predict.predict import predict as predict_churn
 from components.train_churn.component import train_churn
-from components.train_churn.train import FIRST_SALE, HORIZON, TRAINING, cutoffs, labels, read, sampled
+from components.train_churn.train import FIRST_SALE, HORIZON, TRAINING, cutoffs, read, sampled
 from goldline.catalog import catalog
 from goldline.contract import Row, TableContract
 from goldline.local.googlesql import Analyser
-from goldline.models import ModelError, Store, conformed, feature_columns, read_parquet, read_rows
+from goldline.models import ModelError, Store, conformed, feature_columns, labels, read_parquet, read_rows
 from goldline.ops import Prediction
 from goldline.record import Record
 from goldline.run import Run
@@ -124,6 +124,8 @@ class Shop:
             features_contract=source(FEATURES),
             select=select(PREDICTIONS),
             contract=source(PREDICTIONS),
+            where="true",
+            value="",
             features=dsl.Artifact(),
             table=table,
             metrics=dsl.Metrics(uri="", metadata={}),

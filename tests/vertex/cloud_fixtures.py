@@ -22,8 +22,8 @@ environments:
     location: europe-west1
     bucket: {CLOUD_PROJECT}-goldline
     image: europe-west1-docker.pkg.dev/{CLOUD_PROJECT}/goldline/goldline:1.0
-    service_account: goldline-runner@{CLOUD_PROJECT}.iam.gserviceaccount.com
-    templates: goldline-templates
+    service_account: goldline-pipeline@{CLOUD_PROJECT}.iam.gserviceaccount.com
+    templates: goldline-pipelines
     parameters: {{simulated: true, simulated_days: 5, simulated_customers: 300, train: "no"}}
     schedules:
       nightly: {{cron: "0 2 * * *"}}

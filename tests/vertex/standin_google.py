@@ -18,7 +18,7 @@ class Google:
         self.permissions_lacking: set[str] = set()
         self.templates: dict[str, Json] = {}  # by version
         self.tags: dict[str, str] = {}  # the version of each
-        account = f"goldline-runner@{project}.iam.gserviceaccount.com"
+        account = f"goldline-pipeline@{project}.iam.gserviceaccount.com"
         parent = f"v1/projects/{project}"
         registry = f"{parent}/locations/europe-west1/repositories"
         secret = f"{parent}/secrets/goldline-pii-key"
@@ -33,7 +33,7 @@ class Google:
             ("artifactregistry", f"{registry}/goldline/packages/goldline/tags/1.0"): {
                 "version": f"{registry}/goldline/packages/goldline/versions/{DIGEST}"
             },
-            ("artifactregistry", f"{registry}/goldline-templates"): {"format": "KFP"},
+            ("artifactregistry", f"{registry}/goldline-pipelines"): {"format": "KFP"},
             ("iam", f"v1/projects/-/serviceAccounts/{account}"): {"email": account},
             ("secretmanager", secret): {"name": secret},
             ("secretmanager", f"{secret}/versions"): {"versions": [{"name": f"{secret}/versions/1"}]},

@@ -31,7 +31,7 @@ def pipeline(function: Callable[..., Any]) -> Any:
 
 class Plan(NamedTuple):
     run_date: str
-    train: bool
+    train_churn: bool
 
 
 @component
@@ -105,7 +105,7 @@ def goldline(
     job = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
     with dsl.ExitHandler(small(finish_run(job=job, dataset_prefix=dataset_prefix)), "night"):
         plan = small(prepare_run(run_date=run_date, scheduled=dsl.PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER))
-        date, train = plan.outputs["run_date"], plan.outputs["train"]
+        date, train = plan.outputs["run_date"], plan.outputs["train_churn"]
         world = simulate(enabled=simulated, run_date=date, rows=rows).set_caching_options(False)
         sold = sales(enabled=run_sales, run_date=date, train=train).set_caching_options(False)
         sold.after(world)
@@ -239,7 +239,7 @@ REFERENCES = [
     ),
     (put(f"{FINISH}/inputs/parameters/status/taskFinalStatus/producerTask", "x"), "has no source that resolves"),
     (
-        put(f"{HANDLER}/sales/inputs/parameters/run_date", output_of("prepare-run", "train")),
+        put(f"{HANDLER}/sales/inputs/parameters/run_date", output_of("prepare-run", "train_churn")),
         "expected STRING, got BOOLEAN",
     ),
     (put(f"{HANDLER}/simulate/inputs/parameters/rows", constant(0.5)), "expected NUMBER_INTEGER, got the constant 0.5"),
@@ -472,7 +472,7 @@ TRAINING = ["prepare-run", "export-firestore", "build-table", "train-churn", "ev
 
 
 def test_a_night_costs_what_its_conditions_let_run(spec: Spec) -> None:
-    plain, training = {"prepare-run.train": False}, {"prepare-run.train": True}
+    plain, training = {"prepare-run.train_churn": False}, {"prepare-run.train_churn": True}
 
     assert cost(spec, assumptions=plain) == (5, PLAIN)
     assert cost(spec, assumptions=training) == (7, TRAINING)
@@ -486,7 +486,7 @@ def test_a_loop_costs_its_items_and_as_many_rounds_as_its_limit_leaves(tmp_path:
 
 
 def test_too_many_tasks_are_found(spec: Spec) -> None:
-    assumptions = {"prepare-run.train": True}
+    assumptions = {"prepare-run.train_churn": True}
 
     assert check(spec, [Scenario("night", {}, 7, 6, assumptions)]) == []
     assert check(spec, [Scenario("night", {}, 6, 5, assumptions)]) == [
@@ -516,13 +516,13 @@ def test_an_output_of_a_sub_pipeline_is_known_by_the_task_behind_it(spec: Spec) 
         put(f"components/{owner}/outputDefinitions/parameters/more", {"parameterType": "BOOLEAN"})(spec)
     put(f"{HANDLER}/sales/inputs/parameters/enabled", output_of("simulate", "more"))(spec)
 
-    assert cost(spec, assumptions={"generate-sales.more": False, "prepare-run.train": False})[0] == 2
+    assert cost(spec, assumptions={"generate-sales.more": False, "prepare-run.train_churn": False})[0] == 2
 
 
 @pytest.mark.parametrize("told", [{"parameters": {"run_sails": True}}, {"assumptions": {"plan.train": True}}])
 def test_a_scenario_names_what_there_is(spec: Spec, told: dict[str, Any]) -> None:
     scenario = {"parameters": {}, "assumptions": {}} | told
-    scenario["assumptions"] = {"prepare-run.train": True} | scenario["assumptions"]
+    scenario["assumptions"] = {"prepare-run.train_churn": True} | scenario["assumptions"]
     (name,) = next(iter(told.values()))
 
     (finding,) = check(spec, [Scenario("typo", max_tasks=99, max_in_a_row=99, **scenario)])

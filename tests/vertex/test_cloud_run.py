@@ -19,12 +19,13 @@ from standin_google import Google
 from standin_run import executing
 from standin_vertex import Vertex
 
-from goldline.local import stack as stacks
 from goldline.local.servers import PROJECT as PROJECT_HERE
 from goldline.local.servers import post
+from goldline.local.stack import Addresses
 from goldline.vertex import api
 
-SECONDS = 220
+SECONDS = 500
+pytestmark = pytest.mark.timeout(600)  # a whole run, also on a machine that does other things
 
 
 @dataclass
@@ -34,13 +35,13 @@ class Cloud:
     standin: StandIn
     vertex: Vertex
     folder: Path
-    home: Path
+    stack: Addresses
 
     def goldline(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command line as on somebody's machine: it knows of no emulator, only where the APIs answer."""
         environment = {name: value for name, value in os.environ.items() if "EMULATOR" not in name}
         code = "import sys; from pathlib import Path; from goldline.vertex import environments, runs, backfill; "
-        code += "environments.FILE = Path(sys.argv.pop(1)); runs.POLL_SECONDS = backfill.POLL_SECONDS = 1.0; "
+        code += "environments.FILE = Path(sys.argv.pop(1)); runs.POLL_SECONDS = backfill.POLL_SECONDS = 2.0; "
         code += "from goldline.cli import main; sys.exit(main())"
         return subprocess.run(
             [sys.executable, "-c", code, str(self.folder / "goldline.yaml"), *arguments],
@@ -48,7 +49,7 @@ class Cloud:
                 **environment,
                 "GOOGLE_APPLICATION_CREDENTIALS": str(self.folder / "credentials.json"),
                 api.ENDPOINT: f"{self.standin.address}/{{service}}",
-                "GOLDLINE_HOME": str(self.home),
+                "GOLDLINE_HOME": self.stack.home,
             },
             capture_output=True,
             text=True,
@@ -58,21 +59,18 @@ class Cloud:
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+def cloud(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     folder = tmp_path_factory.mktemp("cloud")
-    home = folder / "home"
-    addresses = stacks.up(home)
-    post(addresses.storage, f"/storage/v1/b?project={PROJECT}", {"name": f"{PROJECT}-goldline"})
+    post(stack.storage, f"/storage/v1/b?project={PROJECT}", {"name": f"{PROJECT}-goldline"})
     (folder / "goldline.yaml").write_text(GOLDLINE_YAML)
     with StandIn().running() as standin:
         standin.credentials(folder)
         vertex = Vertex(standin)
-        forward(standin, "storage", addresses.environment["STORAGE_EMULATOR_HOST"])
-        forward(standin, "bigquery", addresses.environment["BIGQUERY_EMULATOR_HOST"])
+        forward(standin, "storage", stack.environment["STORAGE_EMULATOR_HOST"])
+        forward(standin, "bigquery", stack.environment["BIGQUERY_EMULATOR_HOST"])
         Google(standin, PROJECT)
-        vertex.script = executing(addresses.environment, folder / "runs")
-        yield Cloud(standin, vertex, folder, home)
-    assert stacks.down(home)
+        vertex.script = executing(stack.environment, folder / "runs")
+        yield Cloud(standin, vertex, folder, stack)
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +110,21 @@ def test_a_task_of_the_run_is_replayed_here(cloud: Cloud, submitted: subprocess.
     assert here[0]["n"] > 50
 
 
+def test_every_job_in_bigquery_bears_the_runs_label(cloud: Cloud, submitted: subprocess.CompletedProcess[str]) -> None:
+    """So the bill can be split by run, table and step."""
+    [job] = cloud.vertex.jobs.values()
+    job_id = job["name"].rsplit("/", 1)[-1]
+    jobs = [j for j in warehouse(cloud, PROJECT).list_jobs() if j.job_id.startswith(f"goldline-{job_id}-")]
+    assert len(jobs) > 10
+    assert {j.labels.get("goldline_run") for j in jobs} == {job_id}
+    assert {"silver_stg_sales", "gold_fct_sales"} <= {j.labels.get("goldline_subject") for j in jobs}
+
+
+def warehouse(cloud: Cloud, project: str) -> bigquery.Client:
+    options = {"api_endpoint": cloud.stack.environment["BIGQUERY_EMULATOR_HOST"]}
+    return bigquery.Client(project=project, credentials=AnonymousCredentials(), client_options=options)
+
+
 def query(cloud: Cloud, project: str, sql: str) -> list[dict[str, Any]]:
     """What a statement gives in the warehouse."""
-    addresses = stacks.running(cloud.home)
-    assert addresses
-    options = {"api_endpoint": addresses.environment["BIGQUERY_EMULATOR_HOST"]}
-    client = bigquery.Client(project=project, credentials=AnonymousCredentials(), client_options=options)
-    return [dict(row) for row in client.query(sql).result()]
+    return [dict(row) for row in warehouse(cloud, project).query(sql).result()]

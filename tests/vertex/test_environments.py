@@ -50,7 +50,7 @@ def test_no_environment_is_the_default(capsys: pytest.CaptureFixture[str]) -> No
         ("goldline:1.0", "goldline", "environments.dev.image: expected an image with its tag or digest"),
         ("europe-west1-docker.pkg.dev", "docker.io", "give ...@sha256:... here"),
         (
-            "service_account: goldline-runner@",
+            "service_account: goldline-pipeline@",
             "service_account: ",
             "environments.dev.service_account: expected the address",
         ),

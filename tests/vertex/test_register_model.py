@@ -9,9 +9,9 @@ from google.cloud.aiplatform_v1.types import Model
 from google_cloud_pipeline_components.types.artifact_types import VertexModel
 from kfp import dsl
 from models_shelf import Shelf, classifier
-from sdk import point_sdk_to
 from standin import StandIn
 from standin_models import Models
+from standin_sdk import point_sdk_to
 from standin_vertex import parsed
 
 from components.register_model.component import register_model
@@ -21,8 +21,8 @@ from goldline.local.servers import PROJECT
 from goldline.local.stack import BUCKET, Addresses
 from goldline.models import ModelError
 from goldline.vertex import registry
-from goldline.vertex.api import CloudError
 from goldline.vertex.environments import load
+from goldline.vertex.errors import CloudError
 from goldline.vertex.signature import declared_in
 
 REGION = "europe-west1"

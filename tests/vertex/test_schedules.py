@@ -5,14 +5,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sdk import point_sdk_to
 from standin import Json, Refused, StandIn
 from standin_google import Google
 from standin_vertex import Vertex, check_cron, text_of
 
 from goldline import cli
-from goldline.vertex.api import CloudError
 from goldline.vertex.environments import EnvironmentsError
+from goldline.vertex.errors import CloudError
 from goldline.vertex.runs import prepared
 from goldline.vertex.schedules import Schedules
 
@@ -110,6 +109,23 @@ def test_a_replacement_that_was_broken_off_goes_on(
     assert states(vertex) == ["PAUSED", "ACTIVE"]
 
 
+def test_going_back_to_an_earlier_spec_resumes_its_schedule(schedules: Schedules, vertex: Vertex) -> None:
+    schedules.create("nightly")
+    changed(schedules).replace("nightly")
+    schedules.replace("nightly")
+    assert states(vertex) == ["ACTIVE", "PAUSED"]
+
+
+def test_of_two_that_are_alike_one_stays_active(schedules: Schedules, vertex: Vertex) -> None:
+    """As when somebody made a copy in the console."""
+    schedules.create("nightly")
+    [made] = vertex.schedules.values()
+    copy = made["name"].removesuffix("1") + "2"
+    vertex.schedules[copy] = {**made, "name": copy}
+    schedules.replace("nightly")
+    assert sorted(states(vertex)) == ["ACTIVE", "PAUSED"]
+
+
 def test_lost_answers_to_pause_and_resume_do_no_harm(schedules: Schedules, vertex: Vertex, standin: StandIn) -> None:
     schedules.create("nightly")
     for path in ("2:pause", "1:pause", "2:resume"):
@@ -156,24 +172,6 @@ def test_the_command_line_creates_lists_pauses_and_resumes_all(
 def test_a_schedule_that_goldline_yaml_lacks_is_refused(schedules: Schedules) -> None:
     with pytest.raises(EnvironmentsError, match="no schedule 'weekly', expected one of nightly, training"):
         schedules.create("weekly")
-
-
-def test_the_sdk_sees_and_turns_the_same_schedules(schedules: Schedules, standin: StandIn, vertex: Vertex) -> None:
-    from google.cloud import aiplatform
-
-    schedules.create("nightly")
-    where = schedules.environment
-    point_sdk_to(standin, where)
-    [theirs] = aiplatform.PipelineJobSchedule.list(filter='display_name="goldline dev nightly"')
-    theirs.pause()
-    assert states(vertex) == ["PAUSED"]
-    theirs.resume(catch_up=False)
-    schedules.pause("nightly")
-    schedules.resume("nightly")
-    for verb in ("pause", "resume"):
-        mine, sdks = standin.sent("POST", f":{verb}$")
-        assert mine.path == sdks.path
-    assert states(vertex) == ["ACTIVE"]
 
 
 @pytest.mark.parametrize("text", ["", "0 2 * *", "TZ=Europe/Nowhere 0 2 * * *", "61 2 * * *", "TZ=UTC every day at 2"])

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from google.cloud.aiplatform_v1.types import PipelineJob
-from google.protobuf import json_format
-from sdk import point_sdk_to
 from standin import Refused, StandIn
 from standin_google import DIGEST, Google
 from standin_vertex import Vertex, cancelled, check_job, failing
@@ -17,9 +14,9 @@ from standin_vertex import Vertex, cancelled, check_job, failing
 from goldline import cli, spec
 from goldline.parameters import ParameterError
 from goldline.vertex import submit
-from goldline.vertex.api import CloudError
 from goldline.vertex.environments import load
-from goldline.vertex.runs import prepared
+from goldline.vertex.errors import CloudError
+from goldline.vertex.progress import again
 from goldline.vertex.signature import complete
 from goldline.vertex.upload import SpecError, uploadable
 
@@ -34,9 +31,9 @@ def test_a_run_is_submitted_with_all_that_vertex_needs(vertex: Vertex, standin: 
     assert re.fullmatch(r"goldline-\d{14}-[0-9a-f]{4}", run.job_id)
     assert job["name"] == run.name
     assert job["displayName"] == "goldline dev 2026-11-20"
-    assert job["serviceAccount"] == "goldline-runner@acme-data-dev.iam.gserviceaccount.com"
+    assert job["serviceAccount"] == "goldline-pipeline@acme-data-dev.iam.gserviceaccount.com"
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://acme-data-dev-goldline/pipelines"
-    assert job["labels"]["goldline_environment"] == "dev"
+    assert job["labels"].keys() == {"goldline_environment", "goldline_run_date", "goldline_request"}
     values = job["runtimeConfig"]["parameterValues"]
     assert values == {
         "project": "acme-data-dev",
@@ -57,39 +54,6 @@ def test_a_run_is_submitted_with_all_that_vertex_needs(vertex: Vertex, standin: 
     assert run.address.endswith(f"/locations/europe-west1/pipelines/runs/{run.job_id}?project=acme-data-dev")
 
 
-def test_the_sdk_would_send_the_same(vertex: Vertex, standin: StandIn, tmp_path: Path) -> None:
-    """google-cloud-aiplatform, given the same spec and values, sends what we send; so its types and paths are ours."""
-    from google.cloud import aiplatform
-
-    ours = submit("dev", run_date="2026-11-20", out=io.StringIO())
-    where, uploaded, _ = prepared("dev")
-    path = tmp_path / "pipeline.json"
-    path.write_text(json.dumps(uploaded))
-    point_sdk_to(standin, where)
-    [mine] = standin.sent("POST", JOBS)
-    theirs = aiplatform.PipelineJob(
-        display_name="goldline dev 2026-11-20",
-        template_path=str(path),
-        job_id="from-the-sdk",
-        pipeline_root=where.pipeline_root,
-        parameter_values=mine.json["runtimeConfig"]["parameterValues"],
-        labels=mine.json["labels"],
-        project=where.project,
-        location=where.location,
-    )
-    # Not .submit(), which looks for the bucket first, for a minute, and not without the project's number.
-    theirs._gca_resource.service_account = where.service_account
-    theirs.api_client.create_pipeline_job(
-        parent=where.parent, pipeline_job=theirs._gca_resource, pipeline_job_id="from-the-sdk"
-    )
-    first, second = standin.sent("POST", JOBS)
-    assert first.path == second.path
-    assert (first.query, second.query["pipelineJobId"]) == ({"pipelineJobId": [ours.job_id]}, ["from-the-sdk"])
-    bodies = [json_format.ParseDict(r.json, PipelineJob()._pb) for r in (first, second)]
-    assert bodies[0] == bodies[1]
-    assert len(vertex.jobs) == 2
-
-
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -99,6 +63,7 @@ def test_the_sdk_would_send_the_same(vertex: Vertex, standin: StandIn, tmp_path:
         ({"simulated": "yes"}, "simulated: expected true or false, got 'yes'"),
         ({"run_date": "20.11.2026"}, "run_date: expected a date as YYYY-MM-DD"),
         ({"bucket": "gs://lake"}, "bucket: expected a name without gs://"),
+        ({"full_refresh": "stg_sails"}, "full_refresh: no table stg_sails, expected some of"),
     ],
 )
 def test_wrong_parameters_are_refused_before_any_request(standin: StandIn, given: dict[str, Any], said: str) -> None:
@@ -195,6 +160,26 @@ def test_a_failure_names_the_task_its_log_and_how_to_go_on(vertex: Vertex, capsy
     assert re.search(r"goldline replay goldline-\S+ stg_sales --env dev", shown)
     assert "goldline submit --env dev --run-date 2026-11-20 --no-simulated" in shown
     assert "failed: goldline-" in shown
+
+
+def test_the_way_to_go_on_names_the_date_that_a_run_without_one_was_for(vertex: Vertex) -> None:
+    """By tomorrow the same command without a date would run another."""
+    submit("dev", out=io.StringIO(), seed=11)
+    [job] = vertex.jobs.values()
+    where = load("dev", job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"])
+    job["createTime"] = "2026-11-21T02:00:07.1Z"
+    assert again(job, where) == "goldline submit --env dev --run-date 2026-11-20 --seed 11"
+    job["runtimeConfig"]["parameterValues"] |= {"run_sales": True, "run_transit": False}
+    assert "--flows sales --run-date" in again(job, where)
+
+
+def test_a_connection_that_breaks_for_long_ends_the_watch_and_not_the_run(
+    vertex: Vertex, standin: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    standin.fail("GET", "/pipelineJobs/", 503, times=9)
+    assert cli.main(["submit", "--env", "dev", "--wait"]) == 1
+    assert re.search(r"the run goes on: goldline follow goldline-\S+ --env dev", capsys.readouterr().err)
+    assert len(vertex.jobs) == 1
 
 
 def test_a_cancelled_run_is_told_and_followed_again(vertex: Vertex, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,13 @@ from goldline.local.googlesql import Analyser, Field, SqlError, SqlType
 from goldline.local.googlesql.analyse import PARAMETERS
 from goldline.ops import RejectedRow
 
-TAKEN_PARAMETERS = {"merge": ("run_date", "since"), "snapshot": ("run_date",), "rebuild": (), "view": ()}
+TAKEN_PARAMETERS = {
+    "merge": ("run_date", "since"),
+    "snapshot": ("run_date",),
+    "replace": ("run_date", "since"),
+    "rebuild": (),
+    "view": (),
+}
 # A spec carries the SELECT as an argument: KFP takes the first for a placeholder of its own, Vertex the second for a
 # command to run.
 NOT_IN_A_SPEC = ("{{$.", "python3")
@@ -52,7 +58,7 @@ def check_sql(folder: Path, *, cache: Path | None = None) -> list[Problem]:
         if str(path.relative_to(folder).with_suffix("")) not in contracts
     ]
     for name, contract in contracts.items():
-        if isinstance(contract, TableContract):
+        if isinstance(contract, TableContract) and contract.write != "load":
             problems += TableCheck(analyser, contract, (folder / name).with_suffix(".sql")).problems()
     return problems
 
@@ -187,6 +193,9 @@ def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[s
         days = [datetime.date(2026, 11, 19), datetime.date(2026, 11, 20)]
         yield "merge", statements.merge(contract, contract.table, stage, days)
         yield "merged", statements.merged(contract, contract.table, stage, days)
+    if contract.write == "replace":
+        names, day = [c.name for c in contract.columns], str(contract.partition_by)
+        yield "replace", statements.replace(contract.table, names, f"`{stage}`", day, [datetime.date(2026, 11, 20)])
 
 
 def _place(path: Path, check: int, line: int, column: int) -> tuple[int, int]:

@@ -57,7 +57,7 @@ class _Build:
             select,
             self._case.given,
             self._run_date if self._contract.takes_dates else None,
-            self._since if self._contract.write == "merge" else None,
+            self._since if self._contract.takes_since else None,
         )
         if self._contract.write == "view":
             self._audit(raw)
@@ -105,7 +105,9 @@ class _Build:
         tables = {STAGE: staged, contract.table: Relation.of(contract.table, fields, standing)}
         if contract.write == "merge":
             return self._executor.run(_merged(contract), tables)
-        return self._executor.run(_replaced(contract), tables, self._run_date)
+        if contract.write == "replace":
+            return self._executor.run(_replaced(contract, f"(select `{contract.partition_by}` from `{STAGE}`)"), tables)
+        return self._executor.run(_replaced(contract, "(@run_date)"), tables, self._run_date)
 
 
 def _merged(contract: TableContract) -> str:
@@ -121,10 +123,10 @@ def _merged(contract: TableContract) -> str:
     )
 
 
-def _replaced(contract: TableContract) -> str:
-    """The table after the run date's partition was replaced."""
+def _replaced(contract: TableContract, days: str) -> str:
+    """The table after the partitions of those days were replaced."""
     columns = ", ".join(f"`{c.name}`" for c in contract.columns)
     return (
-        f"select {columns} from `{contract.table}` where `{contract.partition_by}` != @run_date\n"
+        f"select {columns} from `{contract.table}` where `{contract.partition_by}` not in {days}\n"
         f"union all\nselect {columns} from `{STAGE}`"
     )

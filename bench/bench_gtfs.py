@@ -1,0 +1,153 @@
+"""How long a full-size schedule takes to be fetched, checked and written, and how much memory, beside the obvious way.
+
+`make bench-gtfs` runs it: a feed as large as New York's subway is served over HTTP and goes into a lake on a stack of
+its own. Each try is a process of its own, ours and the obvious way by turns, so that whatever else the machine does
+slows both alike. The obvious way unpacks the archive, reads each file with pandas as it comes and writes Parquet: it
+checks nothing, and leaves times as text.
+"""
+
+import argparse
+import io
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from datetime import date
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from bench.machine import described
+from components.generate_transit.city import City
+from components.generate_transit.feed import feed
+from goldline.local.servers import PROJECT, post
+from goldline.local.stack import Stack
+from goldline.run import Run
+
+STOP_TIMES = 565_000  # of New York's subway
+TRIES = 3
+SECONDS_MAX, MEGABYTES_MAX = 10.0, 500.0
+PACKAGES = ("pyarrow", "pandas", "requests", "google-cloud-storage")
+WAYS = ("goldline", "pandas")
+
+
+def full_size(stop_times: int) -> bytes:
+    """A feed of at least so many stop times: the simulated city's, its trips repeated under other ids."""
+    with zipfile.ZipFile(io.BytesIO(feed(City(seed=7, trains=4)))) as small:
+        files = {name: small.read(name).decode() for name in small.namelist()}
+    times = -(-stop_times // files["stop_times.txt"].count("\n"))
+    for name in ("trips.txt", "stop_times.txt"):
+        header, body = files[name].split("\r\n", 1)
+        files[name] = header + "\r\n" + "".join(body.replace("SIM-", f"SIM{number}-") for number in range(times))
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return out.getvalue()
+
+
+def ours(url: str, bucket: str) -> int:
+    """The component's work; rows of stop_times."""
+    from components.download_gtfs.download import download_gtfs
+
+    run = Run(run_id="bench", run_date=date(2025, 11, 18), since={}, project=PROJECT, location="US", bucket=bucket)
+    found = download_gtfs(run, url)
+    if not found.is_new or found.manifest.findings:
+        raise RuntimeError(f"expected a new feed without findings, got {found}")
+    return found.manifest.files["stop_times"].rows
+
+
+def obvious(url: str, bucket: str) -> int:
+    """What one would write in a notebook; rows of stop_times."""
+    import pandas as pd
+    import requests
+
+    from goldline.clients import storage_client
+
+    rows = 0
+    folder = storage_client(PROJECT).bucket(bucket)
+    with zipfile.ZipFile(io.BytesIO(requests.get(url, timeout=60).content)) as archive:
+        for name in archive.namelist():
+            frame = pd.read_csv(archive.open(name), low_memory=False)
+            out = io.BytesIO()
+            frame.to_parquet(out)
+            folder.blob(f"gtfs/{name}.parquet").upload_from_string(out.getvalue())
+            rows = len(frame) if name == "stop_times.txt" else rows
+    return rows
+
+
+def measured(way: str, url: str, bucket: str) -> dict[str, float]:
+    """One try, in this process: rows, seconds, and what the process took of CPU and, at most, of memory."""
+    begun = time.monotonic()
+    rows = {"goldline": ours, "pandas": obvious}[way](url, bucket)
+    seconds = time.monotonic() - begun
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = used.ru_utime + used.ru_stime
+    return {"rows": rows, "seconds": seconds, "cpu": cpu, "megabytes": used.ru_maxrss / 1024}
+
+
+def tried(way: str, url: str, bucket: str) -> dict[str, float]:
+    """One try, in a process of its own."""
+    command = [sys.executable, "-m", "bench.bench_gtfs", "--one", way, url, bucket]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def compare(stop_times: int) -> bool:
+    """Print the table; whether ours keeps within its limits."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "gtfs.zip").write_bytes(full_size(stop_times))
+        handler = partial(SimpleHTTPRequestHandler, directory=name)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        stack = Stack.start(folder / "stack")
+        if stack is None:
+            raise RuntimeError("the stack did not start")
+        os.environ.update(stack.addresses.environment)
+        found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
+        try:
+            for number in range(TRIES):
+                for way in WAYS:
+                    bucket = f"bench-{way}-{number}"
+                    post(stack.addresses.storage, f"/storage/v1/b?project={PROJECT}", {"name": bucket})
+                    url = f"http://127.0.0.1:{server.server_port}/gtfs.zip"
+                    found[way].append(tried(way, url, bucket))
+        finally:
+            stack.stop()
+            server.shutdown()
+    print(f"{'':10}{'stop_times':>12}{'seconds':>10}{'of CPU':>8}{'rows/s':>10}{'MB':>8}   median of {TRIES}")
+    medians = {}
+    for way, tries in found.items():
+        seconds, cpu, megabytes = (statistics.median(t[key] for t in tries) for key in ("seconds", "cpu", "megabytes"))
+        rows = tries[0]["rows"]
+        medians[way] = (seconds, megabytes)
+        print(f"{way:10}{rows:>12,.0f}{seconds:>10.2f}{cpu:>8.2f}{rows / seconds:>10,.0f}{megabytes:>8.0f}")
+    print(described(PACKAGES))
+    seconds, megabytes = medians["goldline"]
+    is_good = seconds < SECONDS_MAX and megabytes < MEGABYTES_MAX
+    print(f"{'within' if is_good else 'NOT within'} {SECONDS_MAX:.0f} s and {MEGABYTES_MAX:.0f} MB")
+    return is_good
+
+
+def main() -> int:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--stop-times", type=int, default=STOP_TIMES)
+    parser.add_argument("--one", nargs=3, metavar=("WAY", "URL", "BUCKET"), help="one try, in this process")
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measured(*args.one)))
+        return 0
+    return 0 if compare(args.stop_times) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

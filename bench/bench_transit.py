@@ -1,0 +1,217 @@
+"""How fast a month of archives becomes the clean table, beside the obvious way, and how much memory months take.
+
+`make bench-transit` runs it on a stack of its own. The simulated city publishes a month; each way takes the same
+archives to the same clean rows, in a process of its own. The obvious way is the batch flow as it is run by hand: each
+archive is unpacked, each CSV uploaded and loaded with autodetection and append, and then the same clean query runs.
+Memory is that of load_month's process: once for the month, once for six, the month's archives under other dates.
+"""
+
+import argparse
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import uuid
+from datetime import date, timedelta
+from pathlib import Path
+
+from google.cloud import bigquery
+
+from bench.machine import described
+from components.build_table.build import build_table
+from components.download_gtfs.download import download_gtfs
+from components.download_history.download import download_history
+from components.generate_transit.generate import archive_path, generate_transit
+from components.load_month.load import load_month
+from goldline.clients import bigquery_client
+from goldline.contract import TableContract, parse_all
+from goldline.history import FOLDER, DayManifest, day_folder, manifest_path
+from goldline.jobs import date_parameter
+from goldline.lake import Lake
+from goldline.local.servers import PROJECT
+from goldline.local.stack import BUCKET, Stack
+from goldline.ops import RejectedRow
+from goldline.run import Run
+from goldline.schema import ensure, ensure_plain
+from goldline.sql import prefixed, reads
+from goldline.tables import contracts, loading, select, source
+
+DAY = date(2026, 11, 1)  # the month before it is October, all of it
+MONTH, MONTHS = 31, 6
+SEED = 7
+RATIO_MIN, GROWTH_MAX = 3.0, 1.25
+PACKAGES = ("pyarrow", "google-cloud-bigquery", "local-bigquery", "duckdb")
+CLEAN = "transit/stg_arrivals"
+# The archives do not say which day they are of: the trip's id tells when it started.
+RAW = """create view {prefix}bronze.{name} as
+select date(timestamp_seconds(cast(split(trip_uid, '_')[offset(0)] as int64)), 'America/New_York') as service_date,
+  *, row_number() over () as _line, '' as _archive, date '{day}' as _loaded_date
+from {prefix}bronze.raw_{name}"""
+
+
+def prepared(prefix: str) -> Run:
+    """A run with datasets of its own, and the flow's tables in them."""
+    run = Run(
+        run_id=f"bench-{uuid.uuid4().hex[:8]}",
+        run_date=DAY,
+        since={},
+        project=PROJECT,
+        location="US",
+        bucket=BUCKET,
+        dataset_prefix=prefix,
+    )
+    client = bigquery_client(PROJECT, "US")
+    for name in ("bronze", "silver", "gold", "ops"):
+        client.create_dataset(f"{PROJECT}.{run.dataset(name)}")
+    for path, contract in contracts().items():
+        if path.startswith("transit/") and isinstance(contract, TableContract):
+            ensure(client, contract, run)
+    ensure_plain(client, "silver.rejected_arrivals", RejectedRow.columns(), run, partition_by="run_date")
+    return run
+
+
+def ours(run: Run) -> int:
+    """From archives to the clean table; its rows."""
+    feed = download_gtfs(run, "", simulated=True)
+    history = download_history(run, "", 0, str(DAY - timedelta(days=MONTH)), str(DAY - timedelta(days=1)), True)
+    load_month(run, parse_all(loading("transit")), history.uri, feed.uri)
+    return build_table(run, "transit", select(CLEAN), source(CLEAN)).published
+
+
+def obvious(run: Run) -> int:
+    """The same by hand; the clean table's rows."""
+    client, lake = bigquery_client(PROJECT, "US"), Lake(PROJECT, BUCKET)
+    feed = download_gtfs(run, "", simulated=True)
+    load_month(run, parse_all(loading("transit")), f"gs://{BUCKET}/nothing/", feed.uri)  # the schedule alone
+    config = bigquery.LoadJobConfig(
+        autodetect=True,
+        skip_leading_rows=1,
+        max_bad_records=1000,
+        source_format=bigquery.SourceFormat.CSV,
+        write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
+    )
+    there = set(lake.list("simulated/transit/history"))
+    prefix = run.dataset_prefix
+    for number in range(MONTH, 0, -1):
+        path = archive_path(DAY - timedelta(days=number))
+        if path not in there:
+            continue
+        try:
+            with tarfile.open(fileobj=io.BytesIO(lake.read_bytes(path)), mode="r:xz") as archive:
+                files = [(m.name, archive.extractfile(m)) for m in archive.getmembers()]
+                for name, stream in [(n, s.read()) for n, s in files if s]:
+                    table = f"{PROJECT}.{prefix}bronze.raw_{'trips' if 'trips' in name else 'stop_times'}"
+                    client.load_table_from_file(io.BytesIO(stream), table, job_config=config).result()
+        except (tarfile.TarError, EOFError, OSError) as error:
+            print(f"{path}: {error}", file=sys.stderr)  # the corrupt one
+    for name in ("stop_times", "trips"):
+        client.delete_table(f"{PROJECT}.{prefix}bronze.{name}")
+        client.query_and_wait(RAW.format(prefix=prefix, name=name, day=DAY))
+    text = prefixed(select(CLEAN), prefix, reads(select(CLEAN)))
+    given = bigquery.QueryJobConfig(query_parameters=[date_parameter("since", DAY), date_parameter("run_date", DAY)])
+    clean = f"{prefix}silver.clean"
+    client.query_and_wait(f"create table {clean} as {text}", job_config=given)
+    [row] = client.query_and_wait(f"select countif(_reject_reason is null) as row_count from {clean}")
+    return int(row["row_count"])
+
+
+def months(run: Run, count: int) -> int:
+    """Load so many months that are landed already; rows."""
+    feed = download_gtfs(run, "", simulated=True)
+    loaded = load_month(run, parse_all(loading("transit")), f"gs://{BUCKET}/bench/{count}/", feed.uri)
+    return loaded.rows["bronze.stop_times"]
+
+
+def lay(count: int) -> None:
+    """Land the month's days, and under the dates before them the same days again."""
+    lake = Lake(PROJECT, BUCKET)
+    days = sorted(p.split("service_date=")[1][:10] for p in lake.list(FOLDER) if p.endswith("manifest.json"))
+    for month in range(count):
+        for text in days:
+            day = date.fromisoformat(text)
+            manifest = DayManifest.model_validate_json(lake.read_text(manifest_path(day)))
+            other = day - timedelta(days=MONTH * month)
+            folder = day_folder(other).replace(FOLDER, f"bench/{count}")
+            files = {}
+            for name, file in manifest.files.items():
+                path = f"{folder}/{manifest.sha256[:16]}/{name}.csv.gz"
+                lake.write_bytes(path, lake.read_bytes(file.path))
+                files[name] = file.model_copy(update={"path": path})
+            changed = manifest.model_copy(update={"service_date": other, "files": files})
+            lake.write_text(f"{folder}/manifest.json", changed.model_dump_json())
+
+
+def tried(way: str) -> dict[str, float]:
+    """One try, in a process of its own: rows, seconds, and what it took of memory at most."""
+    command = [sys.executable, "-m", "bench.bench_transit", "--one", way]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def measured(way: str) -> dict[str, float]:
+    """One try, in this process."""
+    run = prepared(f"bench_{uuid.uuid4().hex[:6]}_")
+    begun = time.monotonic()
+    rows = {"goldline": ours, "obvious": obvious}[way](run) if not way.isdigit() else months(run, int(way))
+    seconds = time.monotonic() - begun
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {"rows": rows, "seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "mb": used.ru_maxrss / 1024}
+
+
+def compare(trains: int) -> bool:
+    """Print the table; whether ours keeps within its limits."""
+    with tempfile.TemporaryDirectory() as folder:
+        stack = Stack.start(Path(folder))
+        if stack is None:
+            raise RuntimeError("the stack did not start")
+        os.environ.update(stack.addresses.environment)
+        try:
+            generate_transit(
+                Run(run_id="bench", run_date=DAY, since={}, project=PROJECT, location="US", bucket=BUCKET),
+                *(SEED, MONTH, trains),
+            )
+            found = {way: tried(way) for way in ("obvious", "goldline")}
+            for count in (1, MONTHS):
+                lay(count)
+                found[f"load {count}"] = tried(str(count))
+        finally:
+            stack.stop()
+    print(f"{'':12}{'rows':>12}{'seconds':>10}{'of CPU':>8}{'rows/s':>10}{'MB':>8}")
+    for way, t in found.items():
+        print(
+            f"{way:12}{t['rows']:>12,.0f}{t['seconds']:>10.2f}{t['cpu']:>8.2f}"
+            f"{t['rows'] / t['seconds']:>10,.0f}{t['mb']:>8.0f}"
+        )
+    print(described(PACKAGES))
+    if found["goldline"]["rows"] != found["obvious"]["rows"]:
+        raise RuntimeError("the two ways do not give the same rows")
+    ratio = found["obvious"]["seconds"] / found["goldline"]["seconds"]
+    growth = found[f"load {MONTHS}"]["mb"] / found["load 1"]["mb"]
+    is_good = ratio >= RATIO_MIN and growth <= GROWTH_MAX
+    print(
+        f"{ratio:.1f} times the rows a second (at least {RATIO_MIN}); memory of {MONTHS} months {growth:.2f} times that"
+    )
+    print(f"of one (at most {GROWTH_MAX}): {'within' if is_good else 'NOT within'} the limits")
+    return is_good
+
+
+def main() -> int:
+    """Compare; 1 where a limit is not kept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trains", type=int, default=12, help="trains an hour at the busiest (default: 12)")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(measured(options.one)))
+        return 0
+    return 0 if compare(options.trains) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Bring a GTFS Schedule feed into the lake: checked, as it came and as typed Parquet."""

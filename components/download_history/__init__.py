@@ -1,0 +1,1 @@
+"""Bring daily history archives into the lake: checked, one day at a time."""

@@ -1,0 +1,1 @@
+"""Load landed days of history, a month at a time, and the schedule."""

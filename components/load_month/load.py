@@ -1,0 +1,283 @@
+"""Load landed days of history into bronze, a month at a time, and the schedule.
+
+A day that is new (not loaded yet, or landed anew from another archive) becomes rows of declared types; lines that
+cannot be rows are kept beside, with the reason. A month's new days go into stages by one load job a table, and from
+there in the place of those days' partitions by one atomic statement a table: a day that is loaded twice is there
+once. The last table to be written is bronze.transit_days: a day that does not stand there is loaded again. Only one
+day's lines are in memory at a time, however many months there are.
+"""
+
+import datetime
+import gzip
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from components.build_table import statements
+from components.load_month.feed import load_feed
+from components.load_month.lines import Lines, UnreadableError, read_lines
+from components.load_month.stages import PARTITION, Stages
+from goldline import arrow
+from goldline.contract import Row, TableContract, quoted
+from goldline.history import DayManifest
+from goldline.jobs import JobError, Jobs
+from goldline.lake import Lake, LakeError
+from goldline.record import CheckResult, Record, recorded
+from goldline.run import Run
+
+LOG = logging.getLogger(__name__)
+FLOW = "transit"
+FILES = {"stop_times": "bronze.stop_times", "trips": "bronze.trips"}
+REJECTED, DAYS = "bronze.rejected_history", "bronze.transit_days"
+DAY_FILE = re.compile(r"/service_date=(\d{4}-\d\d-\d\d)/(?:([0-9a-f]{16})/.+|(manifest\.json))$")
+SHORT = 16  # digits of a checksum that tell archives apart in paths and tables
+
+
+class LoadError(RuntimeError):
+    """Months could not be loaded: the message names each, and why; the others are loaded."""
+
+
+@dataclass
+class Loaded:
+    """What one call loaded."""
+
+    days: int = 0
+    refused: dict[str, str] = field(default_factory=dict)  # why, by day
+    rows: dict[str, int] = field(default_factory=dict)  # by table
+
+    def add(self, rows: Mapping[str, int], days: int) -> None:
+        """Count a month."""
+        self.days += days
+        for table, count in rows.items():
+            self.rows[table] = self.rows.get(table, 0) + count
+
+
+def load_month(run: Run, contracts: Mapping[str, TableContract], history: str, feed: str) -> Loaded:
+    """Load the schedule if it is another one, and all days that are new.
+
+    Args:
+        run: the run's card; its date is what the days' rows count as new by.
+        contracts: of the tables to load, by table.
+        history: gs:// address of the landed days.
+        feed: gs:// address of the feed's folder.
+
+    Raises:
+        LoadError: of a month no new day could be read, and this run's date landed it (later nights only tell of it), or
+            a job failed; the other months are loaded all the same.
+        JobError: the schedule could not be loaded, or the tables not be read.
+    """
+    with recorded(run, "load_month", FLOW) as record:
+        rows = load_feed(run, contracts, feed)
+        loader = Loader(run, contracts, history)
+        failed = {month: error for month, days in loader.new_days() if (error := loader.load(month, days))}
+        loaded = loader.loaded
+        loaded.add(rows, 0)
+        _tell(record, loaded)
+        if failed:
+            raise LoadError("; ".join(f"{month} was not loaded: {error}" for month, error in failed.items()))
+    return loaded
+
+
+class Loader:
+    """The months of one call."""
+
+    def __init__(self, run: Run, contracts: Mapping[str, TableContract], history: str) -> None:
+        self.run = run
+        self.contracts = contracts
+        self.folder = history.removeprefix(f"gs://{run.bucket}/").rstrip("/")
+        self.lake = Lake(run.project, run.bucket)
+        self.jobs = Jobs(run, "load_month")
+        self.loaded = Loaded()
+        self.fresh: set[str] = set()  # days that this very run landed
+
+    def new_days(self) -> Iterator[tuple[str, list[datetime.date]]]:
+        """By month, the days that are landed and not loaded from the archive that they are landed from."""
+        known = self._known()
+        found: dict[str, set[str]] = {}
+        whole = set()
+        for path in self.lake.list(self.folder):
+            if match := DAY_FILE.search(path):
+                found.setdefault(match[1], set()).update({match[2]} - {None})
+                whole |= {match[1]} if match[3] else set()
+        new = [datetime.date.fromisoformat(day) for day in sorted(whole) if self._is_new(day, found[day], known)]
+        for month, days in groupby(new, key=lambda day: f"{day:%Y-%m}"):
+            yield month, list(days)
+
+    def _is_new(self, day: str, archives: set[str], known: Mapping[str, str]) -> bool:
+        """Whether a day is landed from another archive than it was loaded from; of several, its manifest tells."""
+        if archives == {known.get(day)}:
+            return False
+        return len(archives) == 1 or self._manifest(day).sha256[:SHORT] != known.get(day)
+
+    def _known(self) -> dict[str, str]:
+        """The archives of the days that are loaded, short, by day."""
+        if any(self.run.refreshes(table) for table in (*FILES.values(), DAYS)):
+            return {}
+        sql = f"select service_date, _archive, stop_time_rows, trip_rows from `{self.run.table(DAYS)}`"
+        rows = self.jobs.query("known", sql)
+        known = {str(row["service_date"]): str(row["_archive"]) for row in rows}
+        for file, table in FILES.items():
+            count = f"{file.removesuffix('s')}_rows"
+            if self.jobs.client.get_table(self.run.table(table)).num_rows != sum(row[count] for row in rows):
+                known = self._still_there(table, {str(r["service_date"]): r[count] for r in rows}, known)
+        return known
+
+    def _still_there(self, table: str, counts: Mapping[str, int], known: Mapping[str, str]) -> dict[str, str]:
+        """Of the days that are known, those whose rows all stand in the table: somebody may have changed it."""
+        LOG.warning("%s does not hold the rows that were loaded: days that differ are loaded again", table)
+        sql = f"select service_date, count(*) as row_count from `{self.run.table(table)}` group by service_date"
+        there = {str(row["service_date"]): row["row_count"] for row in self.jobs.query(f"count_{table}", sql)}
+        return {day: archive for day, archive in known.items() if there.get(day, 0) == counts[day]}
+
+    def _manifest(self, day: object) -> DayManifest:
+        return DayManifest.model_validate_json(self.lake.read_text(f"{self.folder}/service_date={day}/manifest.json"))
+
+    def load(self, month: str, days: Sequence[datetime.date]) -> str:
+        """Load a month's new days; why it failed, or nothing."""
+        tables = {name: self.contracts[name] for name in (*FILES.values(), REJECTED)}
+        try:
+            with Stages(self.run, self.jobs, self.lake, month) as stages:
+                counted = self._write(tables, stages, days)
+                refused = {day: self.loaded.refused[day] for day in map(str, days) if day in self.loaded.refused}
+                if not counted:
+                    return "; ".join(f"{day}: {why}" for day, why in refused.items() if day in self.fresh)
+                dates = [row["service_date"] for row in counted]
+                stages.publish(tables.values(), dates)
+            self._count(month, counted)
+        except JobError as error:
+            return str(error)
+        rows = {FILES["stop_times"]: "stop_time_rows", FILES["trips"]: "trip_rows", REJECTED: "rejected_rows"}
+        self.loaded.add({table: sum(row[name] for row in counted) for table, name in rows.items()}, len(counted))
+        LOG.info("%s: %d days loaded, %d refused", month, len(counted), len(refused))
+        return ""
+
+    def _write(self, tables: Mapping[str, TableContract], stages: Stages, days: Sequence[datetime.date]) -> list[Row]:
+        """Write the days' rows as a Parquet file a table; a row of bronze.transit_days for each that could be read."""
+        counted: list[Row] = []
+        with ExitStack() as stack, ThreadPoolExecutor(1) as ahead:
+            out = {table: stack.enter_context(stages.writing(contract)) for table, contract in tables.items()}
+            # While a day is written, the next is read: two at most are in memory.
+            reading = ahead.submit(self._read, days[0])
+            for next_day in (*days[1:], None):
+                day = reading.result()
+                if next_day:
+                    reading = ahead.submit(self._read, next_day)
+                if isinstance(day, _Refused):
+                    self.loaded.refused[str(day.service_date)] = day.why
+                    LOG.warning("%s is not loaded: %s", day.service_date, day.why)
+                    continue
+                for table, rows in day.tables.items():
+                    if rows.num_rows:
+                        out[table].write_table(rows)
+                counted.append(day.row)
+        return counted
+
+    def _count(self, month: str, counted: Sequence[Row]) -> None:
+        """Say in bronze.transit_days that the days are loaded."""
+        types = {c.name: c.type for c in self.contracts[DAYS].columns}
+        rows = ",\n".join(
+            f"({', '.join(_literal(kind, row[name]) for name, kind in types.items())})" for row in counted
+        )
+        listed = ", ".join(f"{name} {kind}" for name, kind in types.items())
+        query = f"(select * from unnest(array<struct<{listed}>>[\n{rows}]))"
+        days = [row["service_date"] for row in counted]
+        sql = statements.replace(self.run.table(DAYS), types, query, PARTITION, days)
+        self.jobs.query(f"publish_{month}_days", sql)
+
+    def _read(self, service_date: datetime.date) -> "_Day | _Refused":
+        try:
+            manifest = self._manifest(service_date)
+            if manifest.run_date == self.run.run_date:
+                self.fresh.add(str(service_date))
+            read = {name: self._lines(manifest, name) for name in FILES}
+        except (UnreadableError, LakeError, ValidationError) as error:
+            return _Refused(service_date, str(error))
+        common: Row = {
+            "service_date": service_date,
+            "_archive": manifest.sha256[:SHORT],
+            "_loaded_date": self.run.run_date,
+        }
+        tables = {FILES[name]: _whole(self.contracts[FILES[name]], lines.rows, common) for name, lines in read.items()}
+        rejected = [
+            _whole(self.contracts[REJECTED], lines.rejected, {**common, "file": n}) for n, lines in read.items()
+        ]
+        tables[REJECTED] = pa.concat_tables(rejected)
+        counts = {"stop_time_rows": tables[FILES["stop_times"]].num_rows, "trip_rows": tables[FILES["trips"]].num_rows}
+        counts["rejected_rows"] = tables[REJECTED].num_rows
+        return _Day({**common, **counts, "_run_id": self.run.run_id}, tables)
+
+    def _lines(self, manifest: DayManifest, name: str) -> Lines:
+        """A day's file, once it is what its manifest says.
+
+        Raises:
+            UnreadableError: it is not.
+        """
+        if (file := manifest.files.get(name)) is None:
+            raise UnreadableError(
+                f"expected {name} in the day's manifest, got {', '.join(manifest.files) or 'nothing'}"
+            )
+        content = self.lake.read_bytes(file.path)
+        if (got := hashlib.sha256(content).hexdigest()) != file.sha256:
+            raise UnreadableError(f"{file.path}: expected SHA-256 {file.sha256}, got {got}")
+        try:
+            text = gzip.decompress(content)
+        except (OSError, EOFError) as error:
+            raise UnreadableError(f"{file.path}: expected gzip: {error}") from error
+        columns = tuple(
+            c for c in self.contracts[FILES[name]].columns if not c.is_load_metadata and c.name != "service_date"
+        )
+        try:
+            lines = read_lines(text, columns)
+        except UnreadableError as error:
+            raise UnreadableError(f"{file.path}: {error}") from error
+        if (got_lines := lines.rows.num_rows + lines.rejected.num_rows) != file.lines:
+            raise UnreadableError(f"{file.path}: expected {file.lines} lines, got {got_lines}")
+        return lines
+
+
+@dataclass(frozen=True)
+class _Day:
+    """A day's rows by table, and its own row in bronze.transit_days."""
+
+    row: Row
+    tables: dict[str, pa.Table]
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A day that is not what its manifest says."""
+
+    service_date: datetime.date
+    why: str
+
+
+def _whole(contract: TableContract, rows: pa.Table, common: Row) -> pa.Table:
+    """Rows with the contract's columns, those of the whole day added."""
+    schema = arrow.schema(contract.columns)
+    columns = [
+        rows.column(f.name) if f.name in rows.column_names else pa.repeat(pa.scalar(common[f.name], f.type), len(rows))
+        for f in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _literal(kind: str, value: object) -> str:
+    return str(value) if kind == "INT64" else f"{kind.lower() if kind == 'DATE' else ''} {quoted(str(value))}".strip()
+
+
+def _tell(record: Record, loaded: Loaded) -> None:
+    rejected = loaded.rows.get(REJECTED, 0)
+    caught: Iterable[tuple[str, str, int]] = (
+        (REJECTED, "lines can be read", rejected),
+        (DAYS, "days are what their manifests say", len(loaded.refused)),
+    )
+    record.checks = [CheckResult(subject=s, name=n, level="warn", failing=count) for s, n, count in caught]
+    record.counts = {"days": loaded.days, **loaded.rows}
