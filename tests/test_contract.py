@@ -1,5 +1,6 @@
 """Every way in which a contract can be wrong, and what the error says of it."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -347,6 +348,36 @@ def test_a_views_columns_are_the_files_and_the_folders_keys() -> None:
         *("id", "email", "_document", "_created", "_updated", "_rest", "_is_deleted", "_pii_key_version"),
         *("run_date", "attempt"),
     ]
+
+
+def lines_of(**more: Any) -> SourceContract:
+    content = {**SOURCE, "format": "jsonl", "incoming": "bronze/orders", "columns": [KEY, EMAIL], "change_column": None}
+    contract = parse({**content, "day_first": None, **more}, "a test")
+    assert isinstance(contract, SourceContract)
+    return contract
+
+
+def test_a_source_of_lines_has_one_column_whatever_is_in_a_line() -> None:
+    contract = lines_of()
+    assert [c.name for c in contract.table_columns] == ["line", "run_date", "attempt"]
+    assert [c.name for c in contract.view_columns] == ["line", "run_date", "attempt", "_file", "_pii_key_version"]
+    assert contract.folder != contract.incoming  # what arrives is never read before it is landed
+    assert lines_of(columns=[KEY, {**EMAIL, "pii": "hmac"}]).has_pii
+    assert not lines_of(columns=[KEY, {**EMAIL, "pii": "none"}]).has_pii
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"incoming": None}, "incoming: `format: jsonl` needs it, and nothing else takes it"),
+        ({"format": "parquet"}, "incoming: `format: jsonl` needs it, and nothing else takes it"),
+        ({"undeclared": "drop"}, "undeclared: lines are kept as they came"),
+        ({"incoming": "bronze/orders/"}, "incoming: String should match pattern"),
+    ],
+)
+def test_a_source_of_lines_that_cannot_be(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(ContractError, match=re.escape(said)):
+        lines_of(**more)
 
 
 def test_a_column_as_ddl() -> None:

@@ -21,6 +21,7 @@ CHANNELS, CATEGORIES = ("web", "app", "store", "phone"), ("home", "books", "audi
 CUSTOMERS = [f"c{number}" for number in range(4)]
 UNKNOWN = ("completed", "cancelled", "pending")  # of a late sale: a refund would say that the sale stood before
 Sale = dict[str, Any]
+Visit = dict[str, Any]
 
 
 def sale(made: date, updated: date, status: str, details: Sequence[Any], is_deleted: bool = False) -> Sale:
@@ -90,11 +91,38 @@ def _fate(then: Sale) -> st.SearchStrategy[Sale]:
     return st.one_of(same, deleted) if then["status"] == "cancelled" else st.one_of(same, deleted, refunded, both)
 
 
+def visit(ended: date, customer: str, *, abandons: bool) -> Visit:
+    """A visit that was over on that day."""
+    moment = datetime.combine(ended, time(0), UTC)
+    numbers = dict.fromkeys(("events", "pages", "searches", "purchases", "revenue", "duration_seconds"), 0)
+    return {
+        **numbers,
+        "visitor_id": f"v{customer}",
+        "customer_id": customer,
+        "cart_additions": int(abandons),
+        "is_bounce": not abandons,
+        "converted": False,
+        "session_date": ended,
+        "started_at": moment,
+        "ended_at": moment,
+        "_loaded_date": ended,
+    }
+
+
+def visits(ended: st.SearchStrategy[date]) -> st.SearchStrategy[list[Visit]]:
+    return st.lists(st.builds(visit, ended, st.sampled_from(CUSTOMERS), abandons=st.booleans()), max_size=4)
+
+
 @st.composite
-def worlds(draw: st.DrawFn) -> tuple[list[Sale], list[Sale]]:
-    """The sales as they were known at the cut-off, and as they are after all that came later."""
+def worlds(draw: st.DrawFn) -> tuple[list[Sale], list[Sale], list[Visit], list[Visit]]:
+    """Sales and visits as they were known at the cut-off, and as they are after all that came later.
+
+    The visits of the day itself are not known yet: whoever builds the features does not wait for them.
+    """
     then = draw(st.lists(known(), min_size=1, max_size=12))
-    return then, [*draw(fates(then)), *draw(st.lists(unknown(), max_size=8))]
+    came = draw(visits(before.filter(lambda day: day < CUTOFF)))
+    comes = draw(visits(after | st.just(CUTOFF)))
+    return then, [*draw(fates(then)), *draw(st.lists(unknown(), max_size=8))], came, [*came, *comes]
 
 
 @cache
@@ -102,21 +130,24 @@ def executor() -> Executor:
     return Executor(Analyser(catalog(contracts().values())))
 
 
-def features(sales: Sequence[Sale], sql: str = FEATURES) -> list[Row]:
+def features(sales: Sequence[Sale], sql: str = FEATURES, seen: Sequence[Visit] = ()) -> list[Row]:
     """By customer, in order; the label, if there is one, last."""
     rows = [{**s, "sale_id": f"s{i:02}"} for i, s in enumerate(sales)]
-    found = executor().select(sql, {"gold.fct_sales": rows}, CUTOFF).rows
+    sessions = [{**v, "session_id": f"v{i:02}"} for i, v in enumerate(seen)]
+    found = executor().select(sql, {"gold.fct_sales": rows, "gold.fct_sessions": sessions}, CUTOFF).rows
     return sorted(found, key=lambda row: str(row["customer_id"]))
 
 
 # Worlds are small as they are: to shrink one that fails takes minutes.
 @settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(worlds())
-def test_features_and_training_rows_know_nothing_of_what_comes_after(world: tuple[list[Sale], list[Sale]]) -> None:
-    then, later = world
-    expected = features(then)
+def test_features_and_training_rows_know_nothing_of_what_comes_after(
+    world: tuple[list[Sale], list[Sale], list[Visit], list[Visit]],
+) -> None:
+    then, later, seen_then, seen_later = world
+    expected = features(then, seen=seen_then)
     # The SELECT of the training rows holds that of the features whole.
-    training = features(later, TRAINING.format(select=FEATURES, sales="gold.fct_sales"))
+    training = features(later, TRAINING.format(select=FEATURES, sales="gold.fct_sales"), seen_later)
     labels = {row["customer_id"]: row["label"] for row in training}
     assert [{name: value for name, value in row.items() if name != "label"} for row in training] == expected
     # The label, however, is made of what comes after, and of nothing else.
@@ -131,3 +162,5 @@ def test_what_comes_before_is_seen() -> None:
     [row] = features([bought])
     assert (row["customer_id"], row["purchases"], row["recency_days"], row["revenue"]) == ("c0", 1, 0, 10.0)
     assert features([{**bought, "sale_date": CUTOFF + DAY}]) == []
+    [row] = features([bought], seen=[visit(CUTOFF - DAY, "c0", abandons=True), visit(CUTOFF, "c0", abandons=True)])
+    assert (row["visits_30d"], row["abandoned_carts_30d"]) == (1, 1)

@@ -25,7 +25,7 @@ from goldline.local.processes import command_line
 from goldline.local.servers import PROJECT
 
 DAY, DAYS, CUSTOMERS, SEED = date(2026, 11, 20), 80, 250, 7
-SIZE = [f"--simulated-days={DAYS}", f"--simulated-customers={CUSTOMERS}", f"--seed={SEED}"]
+SIZE = ["--flows=sales", f"--simulated-days={DAYS}", f"--simulated-customers={CUSTOMERS}", f"--seed={SEED}"]
 SMALL = ["--simulated-days=2", *SIZE[1:]]  # for a run that nobody looks at the sales of
 TABLES = ["silver.stg_sales", "silver.rejected_sales", "gold.dim_customer", "gold.fct_sales"]
 TABLES += ["gold.agg_customer_features", "gold.mart_sales", "gold.fct_churn_predictions"]
@@ -117,7 +117,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.fixture(scope="module")
 def first(place: Place) -> subprocess.CompletedProcess[str]:
     """The one real run of the compiled spec that the other tests look at."""
-    return place.goldline("run", "--run-date", DAY.isoformat(), "--flows", "sales", *SIZE)
+    return place.goldline("run", "--run-date", DAY.isoformat(), *SIZE)
 
 
 @pytest.fixture(scope="module")
