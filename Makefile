@@ -8,7 +8,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: install
 install: .venv/installed ## Make .venv, from the lock file
@@ -31,6 +31,14 @@ test-servers: .venv/installed ## Run the gate of the laptop's servers: before ea
 .PHONY: proof-days
 proof-days: .venv/installed ## Prove that days may come in any order, and twice (minutes)
 	@.venv/bin/pytest tests/proofs/proof_days_in_any_order.py --timeout 1500
+
+.PHONY: bench-submit
+bench-submit: .venv/installed ## Measure goldline submit beside the SDK, against the tests' stand-in
+	@PYTHONPATH=tests/vertex .venv/bin/python -m bench.bench_submit
+
+.PHONY: bench-generators
+bench-generators: .venv/installed ## Measure the generators beside a plain loop with Faker; ARGS="--records 50000" for a smaller trial
+	@.venv/bin/python -m bench.bench_generators $(ARGS)
 
 .PHONY: bench-gtfs
 bench-gtfs: .venv/installed ## Measure a full-size schedule, fetched, checked and written, beside pandas
@@ -70,6 +78,18 @@ lock: ## Resolve pyproject.toml into the lock files
 .PHONY: lock-check
 lock-check: .venv/installed ## Fail when the lock files are stale
 	@scripts/lock.sh --check
+
+.PHONY: image
+image: .venv/installed ## Build the image of the tasks, tagged by its content, with docker or podman
+	@scripts/image.sh
+
+.PHONY: image-test
+image-test: .venv/installed ## Build the image and run the compiled spec in it; as root on Debian it brings its own docker (minutes)
+	@.venv/bin/pytest tests/proofs/proof_image.py -n 0 -s $(ARGS)
+
+.PHONY: infra-check
+infra-check: .venv/installed ## Check infra/ with terraform and checkov
+	@scripts/infra_check.sh
 
 .PHONY: clean
 clean: ## Stop the local stack and forget all its data (.goldline)

@@ -2,6 +2,8 @@
 
 python compile.py            write pipeline.json
 python compile.py --check    only say whether pipeline.json is stale, with the difference
+python compile.py --env prod also write the copy for an environment of goldline.yaml, which names the image by digest,
+                             and register it as a template for the console
 """
 
 import argparse
@@ -18,6 +20,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Compile and check; 1 if the spec has findings or, with --check, is stale."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing, fail if pipeline.json is stale")
+    parser.add_argument("--env", metavar="NAME", help="also write and register the copy for this environment")
+    parser.add_argument("--image", default="", help="another image than the environment's, with tag or digest")
+    parser.add_argument("--tag", action="append", help="of the template (default: latest)")
     options = parser.parse_args(arguments)
     text, spec = compiled()
     if findings := check(spec):
@@ -30,6 +35,22 @@ def main(arguments: list[str] | None = None) -> int:
     print(
         f"{PIPELINE_JSON.name}: {len(spec['deploymentSpec']['executors'])} tasks, {len(text) // 1024} KiB, no findings"
     )
+    return _template(options.env, options.image, options.tag or ["latest"]) if options.env else 0
+
+
+def _template(environment: str, image: str, tags: list[str]) -> int:
+    from goldline.vertex.commands import template
+    from goldline.vertex.errors import CloudError
+
+    try:
+        text, address = template(environment, image, tags)
+    except (ValueError, CloudError) as error:
+        print(f"compile.py: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ValueError) else 1
+    target = PIPELINE_JSON.with_name(f"pipeline.{environment}.yaml")
+    target.write_text(text, encoding="utf-8")
+    print(f"{target.name}: {len(text) // 1024} KiB")
+    print(f"template {address}" if address else f"no template: {environment} names no repository for them")
     return 0
 
 

@@ -9,11 +9,15 @@ from components.download_history.component import download_history
 from components.evaluate_model.component import evaluate_model
 from components.export_firestore.component import export_firestore
 from components.finish_run.component import finish_run
+from components.generate_clickstream.component import generate_clickstream
 from components.generate_sales.component import generate_sales
+from components.generate_startups.component import generate_startups
 from components.generate_transit.component import generate_transit
+from components.land_files.component import land_files
 from components.load_month.component import load_month
 from components.predict.component import predict
 from components.prepare_run.component import prepare_run
+from components.register_model.component import register_model
 from components.train_churn.component import train_churn
 from components.train_headway.component import train_headway
 from goldline.tables import everything, flows, landed, loaded, loading, select, source, table
@@ -24,12 +28,16 @@ def simulate(
     enabled: bool,
     run: str,
     run_sales: bool,
+    run_clickstream: bool,
+    run_startups: bool,
     run_transit: bool,
     collection: str,
     database: str,
     seed: int,
     days: int,
     customers: int,
+    clicks: int,
+    startup_changes: int,
     transit_days: int,
     trains: int,
 ) -> None:
@@ -44,13 +52,26 @@ def simulate(
                 days=days,
                 customers=customers,
             )
+        with dsl.If(run_clickstream == True, "simulated-clickstream"):
+            generate_clickstream(run=run, seed=seed, days=days, events=clicks, customers=customers)
+        with dsl.If(run_startups == True, "simulated-startups"):
+            generate_startups(run=run, seed=seed, changes=startup_changes)
         with dsl.If(run_transit == True, "simulated-transit"):
             generate_transit(run=run, seed=seed, days=transit_days, trains=trains)
 
 
 @dsl.pipeline
-def churn(enabled: bool, run: str, floor: float, seed: int, collection: str, features: dsl.Input[dsl.Artifact]) -> None:
-    """Past features and what came after them -> a judged model of who leaves."""
+def churn(
+    enabled: bool,
+    run: str,
+    floor: float,
+    seed: int,
+    collection: str,
+    vertex_region: str,
+    serving_image: str,
+    features: dsl.Input[dsl.Artifact],
+) -> None:
+    """Past features and what came after them -> a judged model of who leaves, registered if it was accepted."""
     with dsl.If(enabled == True, "train"):
         trained = train_churn(
             run=run,
@@ -59,7 +80,7 @@ def churn(enabled: bool, run: str, floor: float, seed: int, collection: str, fea
             seed=seed,
             features=features,
         )
-        evaluate_model.named("evaluate_churn")(
+        judged = evaluate_model.named("evaluate_churn")(
             run=run,
             flow="sales",
             floor=floor,
@@ -67,11 +88,24 @@ def churn(enabled: bool, run: str, floor: float, seed: int, collection: str, fea
             dataset=trained.outputs["dataset"],
             simulated=collection,
         )
+        with dsl.If(judged.outputs["Output"] == True, "accepted"):
+            register_model.named("register_churn")(
+                run=run, flow="sales", region=vertex_region, image=serving_image, model=trained.outputs["model"]
+            )
 
 
 @dsl.pipeline
 def sales(
-    enabled: bool, run: str, collection: str, database: str, export_mode: str, train: bool, floor: float, seed: int
+    enabled: bool,
+    run: str,
+    collection: str,
+    database: str,
+    export_mode: str,
+    train: bool,
+    floor: float,
+    seed: int,
+    vertex_region: str,
+    serving_image: str,
 ) -> None:
     """Firestore documents -> facts, customers, and who of them is about to leave."""
     with dsl.If(enabled == True, "run-sales"):
@@ -84,7 +118,14 @@ def sales(
         facts = table("sales/fct_sales", run, sold)
         features = table("sales/agg_customer_features", run, facts)
         training = churn(
-            enabled=train, run=run, floor=floor, seed=seed, collection=collection, features=features.artifact
+            enabled=train,
+            run=run,
+            floor=floor,
+            seed=seed,
+            collection=collection,
+            vertex_region=vertex_region,
+            serving_image=serving_image,
+            features=features.artifact,
         ).set_caching_options(False)
         predicted = predict.named("predict_churn")(
             run=run,
@@ -101,15 +142,50 @@ def sales(
 
 
 @dsl.pipeline
-def headway(enabled: bool, run: str, floor: float, seed: int, stop: str, features: dsl.Input[dsl.Artifact]) -> None:
-    """Past headways -> a judged model of the next one."""
+def clickstream(enabled: bool, run: str) -> None:
+    """Lines of JSON that a tracker writes into the lake each day -> sessions."""
+    with dsl.If(enabled == True, "run-clickstream"):
+        files = land_files.named("land_clickstream")(
+            run=run, flow="clickstream", contract=source("clickstream/ext_clickstream")
+        )
+        clicked = table(
+            "clickstream/stg_clickstream", run, landed("clickstream/ext_clickstream", files.outputs["files"])
+        )
+        table("clickstream/fct_sessions", run, clicked)
+
+
+@dsl.pipeline
+def startups(enabled: bool, run: str) -> None:
+    """Lines of JSON that a crawler writes into the lake, a full load, then each week's changes -> their history."""
+    with dsl.If(enabled == True, "run-startups"):
+        files = land_files.named("land_startups")(run=run, flow="startups", contract=source("startups/ext_startups"))
+        changed = table("startups/stg_startups", run, landed("startups/ext_startups", files.outputs["files"]))
+        table("startups/dim_startup", run, changed)
+
+
+@dsl.pipeline
+def headway(
+    enabled: bool,
+    run: str,
+    floor: float,
+    seed: int,
+    stop: str,
+    vertex_region: str,
+    serving_image: str,
+    features: dsl.Input[dsl.Artifact],
+) -> None:
+    """Past headways -> a judged model of the next one, registered if it was accepted."""
     with dsl.If(enabled == True, "train"):
         trained = train_headway(
             run=run, contract=source("transit/fct_headways"), stop=stop, seed=seed, features=features
         )
-        evaluate_model.named("evaluate_headway")(
+        judged = evaluate_model.named("evaluate_headway")(
             run=run, flow="transit", floor=floor, model=trained.outputs["model"], dataset=trained.outputs["dataset"]
         )
+        with dsl.If(judged.outputs["Output"] == True, "accepted"):
+            register_model.named("register_headway")(
+                run=run, flow="transit", region=vertex_region, image=serving_image, model=trained.outputs["model"]
+            )
 
 
 @dsl.pipeline
@@ -126,6 +202,8 @@ def transit(
     train: bool,
     floor: float,
     seed: int,
+    vertex_region: str,
+    serving_image: str,
 ) -> None:
     """A schedule and daily archives of observed trains -> arrivals, headways, and how long the next train takes."""
     with dsl.If(enabled == True, "run-transit"):
@@ -148,7 +226,14 @@ def transit(
         arrivals = table("transit/stg_arrivals", run, observed)
         headways = table("transit/fct_headways", run, observed, arrivals)
         training = headway(
-            enabled=train, run=run, floor=floor, seed=seed, stop=stop, features=headways.artifact
+            enabled=train,
+            run=run,
+            floor=floor,
+            seed=seed,
+            stop=stop,
+            vertex_region=vertex_region,
+            serving_image=serving_image,
+            features=headways.artifact,
         ).set_caching_options(False)
         predicted = predict.named("predict_headway")(
             run=run,
@@ -171,6 +256,8 @@ def goldline(
     collection: str = "sales",
     database: str = "(default)",
     export_mode: str = "auto",
+    run_clickstream: bool = True,
+    run_startups: bool = True,
     run_transit: bool = True,
     gtfs_url: str = "https://rrgtfsfeeds.s3.amazonaws.com/gtfs_subway.zip",
     history_url: str = "https://subwaydata.nyc/data/subwaydatanyc_YYYY-MM-DD_csv.tar.xz",
@@ -181,6 +268,8 @@ def goldline(
     train: str = "auto",
     churn_floor: float = 0.6,
     headway_floor: float = 0.05,
+    vertex_region: str = "",
+    serving_image: str = "",
     project: str = "",
     location: str = "US",
     bucket: str = "",
@@ -191,6 +280,8 @@ def goldline(
     seed: int = 7,
     simulated_days: int = 120,
     simulated_customers: int = 2000,
+    simulated_clicks: int = 1000,
+    simulated_startup_changes: int = 100,
     simulated_transit_days: int = 14,
     simulated_trains: int = 6,
 ) -> None:
@@ -202,6 +293,8 @@ def goldline(
         collection: The Firestore collection of sales.
         database: The Firestore database that holds it.
         export_mode: "auto": what changed since the last export, all of it once a week; "full": all of it.
+        run_clickstream: Whether to run the flow clickstream.
+        run_startups: Whether to run the flow startups, whose files come once a week.
         run_transit: Whether to run the flow transit.
         gtfs_url: The schedule, a GTFS archive: http(s):// or gs://.
         history_url: The daily archives of observed trains; YYYY-MM-DD stands for the day, which comes a day late.
@@ -212,6 +305,8 @@ def goldline(
         train: "auto": on Mondays, and where there is no model yet; "yes" or "no".
         churn_floor: ROC AUC that a churn model must reach to be used.
         headway_floor: Share by which a headway model's mean absolute error must be below that of the best guess.
+        vertex_region: Region of Vertex AI where accepted models are registered; empty: nowhere.
+        serving_image: The image that serves them, by digest; empty: they are not registered.
         project: Project of Firestore, lake and warehouse; empty: the environment's.
         location: Where BigQuery's datasets lie.
         bucket: The lake, without gs://; empty: the project's name and "-goldline".
@@ -222,6 +317,8 @@ def goldline(
         seed: Seed of all that is random.
         simulated_days: Days of history that a first simulated run writes.
         simulated_customers: Customers that the simulated shop has.
+        simulated_clicks: Events a day on the simulated shop's site, about.
+        simulated_startup_changes: Changes a week in the simulated register of startups, about.
         simulated_transit_days: Days before the run's date that the simulated city has archives of.
         simulated_trains: Trains an hour that a route of the simulated city has at the busiest.
     """
@@ -254,12 +351,16 @@ def goldline(
             enabled=simulated,
             run=run,
             run_sales=run_sales,
+            run_clickstream=run_clickstream,
+            run_startups=run_startups,
             run_transit=run_transit,
             collection=collection,
             database=database,
             seed=seed,
             days=simulated_days,
             customers=simulated_customers,
+            clicks=simulated_clicks,
+            startup_changes=simulated_startup_changes,
             transit_days=simulated_transit_days,
             trains=simulated_trains,
         ).set_caching_options(False)
@@ -272,7 +373,11 @@ def goldline(
             train=prepared.outputs["train_churn"],
             floor=churn_floor,
             seed=seed,
+            vertex_region=vertex_region,
+            serving_image=serving_image,
         ).after(world).set_caching_options(False)
+        clickstream(enabled=run_clickstream, run=run).after(world).set_caching_options(False)
+        startups(enabled=run_startups, run=run).after(world).set_caching_options(False)
         transit(
             enabled=run_transit,
             run=run,
@@ -286,4 +391,6 @@ def goldline(
             train=prepared.outputs["train_headway"],
             floor=headway_floor,
             seed=seed,
+            vertex_region=vertex_region,
+            serving_image=serving_image,
         ).after(world).set_caching_options(False)

@@ -15,5 +15,6 @@ def catalog(contracts: Iterable[Contract]) -> dict[str, tuple[Column, ...]]:
             if contract.rejects:
                 tables[contract.rejected_table] = RejectedRow.columns()
         else:
-            tables[contract.source] = tables[contract.view] = contract.view_columns
+            tables[contract.source] = contract.table_columns
+            tables[contract.view] = contract.view_columns
     return tables

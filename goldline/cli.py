@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from goldline.spec import PIPELINE_JSON, load
+
+if TYPE_CHECKING:
+    from goldline.vertex.runs import CloudRun
 
 TYPES: Mapping[str, Callable[[str], Any]] = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
 FLOW = "run_"  # the parameter run_sales switches the flow sales
@@ -24,13 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from goldline.contract import ContractError
     from goldline.local.processes import StartError
     from goldline.local.stack import StackError
+    from goldline.vertex.errors import CloudError
 
     try:
         code: int = options.command(options)
     except (ValueError, ContractError) as error:
         print(f"goldline: {error}", file=sys.stderr)
         return 2
-    except (StackError, StartError) as error:
+    except (StackError, StartError, CloudError) as error:
         print(f"goldline: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -65,8 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("table", nargs="?", help="only this table, such as stg_sales")
     test.set_defaults(command=_test)
 
+    _add_cloud_commands(commands)
     _add_cost(commands)
-
     for name, command, text in (
         ("rotate-key", _rotate_key, "make a new key for pseudonyms; the next export uses it for all"),
         ("up", _up, "start the local stack and leave it running"),
@@ -75,6 +79,49 @@ def _parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=text).set_defaults(command=command)
     return parser
+
+
+def _add_cloud_commands(commands: Any) -> None:  # noqa: ANN401, argparse does not name the type
+    """The commands for Vertex AI. Each takes an environment of goldline.yaml: none is the default."""
+    environment = argparse.ArgumentParser(add_help=False)
+    environment.add_argument("--env", required=True, metavar="NAME", help="the environment in goldline.yaml")
+    image = argparse.ArgumentParser(add_help=False)
+    image.add_argument("--image", default="", help="another image than the environment's, with tag or digest")
+
+    submit = commands.add_parser("submit", parents=[environment, image], help="start a run on Vertex AI")
+    submit.add_argument("--wait", action="store_true", help="follow it to its end")
+    submit.add_argument("--job-id", default="", help="of an earlier submit of which no answer came")
+    _add_parameters(submit)
+    submit.set_defaults(command=_submit)
+
+    follow = commands.add_parser("follow", parents=[environment], help="follow a run on Vertex AI to its end")
+    follow.add_argument("job", metavar="RUN", help="the run's id")
+    follow.set_defaults(command=_follow)
+
+    schedule = commands.add_parser(
+        "schedule", parents=[environment, image], help="create, list, pause, resume or replace schedules on Vertex AI"
+    )
+    schedule.add_argument("verb", choices=("create", "list", "pause", "resume", "replace"))
+    schedule.add_argument("names", nargs="*", metavar="name", help="such as nightly (default: all in goldline.yaml)")
+    schedule.set_defaults(command=_schedule)
+
+    backfill = commands.add_parser(
+        "backfill", parents=[environment, image], help="run each date that has not succeeded yet, on Vertex AI"
+    )
+    backfill.add_argument("--from", dest="first", required=True, metavar="DATE", help="the first date, YYYY-MM-DD")
+    backfill.add_argument("--to", dest="last", required=True, metavar="DATE", help="the last date")
+    backfill.add_argument("--dry-run", action="store_true", help="only show the plan")
+    backfill.add_argument("--parallel", type=int, default=1, help="runs at a time (default: 1)")
+    _add_parameters(backfill, leave_out=("run_date",))
+    backfill.set_defaults(command=_backfill)
+
+    doctor = commands.add_parser("doctor", parents=[environment], help="say what an environment lacks")
+    doctor.set_defaults(command=_doctor)
+
+    replay = commands.add_parser("replay", parents=[environment], help="run a task of a run on Vertex AI here")
+    replay.add_argument("job", metavar="RUN", help="the run's id")
+    replay.add_argument("task", nargs="?", default="", help="such as stg_sales (default: the first that failed)")
+    replay.set_defaults(command=_replay)
 
 
 def _add_cost(commands: Any) -> None:  # noqa: ANN401, argparse keeps its class to itself
@@ -92,13 +139,13 @@ def _add_cost(commands: Any) -> None:  # noqa: ANN401, argparse keeps its class 
     cost.set_defaults(command=_cost)
 
 
-def _add_parameters(run: argparse.ArgumentParser) -> None:
+def _add_parameters(run: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
     """An option a pipeline parameter, as the compiled spec declares them."""
     declared = _declared()
     flows = [name.removeprefix(FLOW) for name in declared if _is_switch(name, declared)]
     run.add_argument("--flows", help=f"the flows to run, with commas between (default: all: {','.join(flows)})")
     for name, parameter in declared.items():
-        if _is_switch(name, declared):
+        if _is_switch(name, declared) or name in leave_out:
             continue
         option = f"--{name.replace('_', '-')}"
         text = parameter.get("description", "").replace("%", "%%")
@@ -135,13 +182,73 @@ def _run(options: argparse.Namespace) -> int:
     from goldline.local.run_here import run_here
     from goldline.local.stack import default_home
 
-    declared = _declared()
-    given = {name: value for name, value in vars(options).items() if name in declared}
-    given |= _flow_switches(options.flows, declared)
+    given = _given(options)
     parameters.check(given)
     parameters.refreshed(given.get("full_refresh", ""), _tables())
     _check_sources()
     return run_here(given, default_home())
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The pipeline parameters among the options."""
+    declared = _declared()
+    given = {name: value for name, value in vars(options).items() if name in declared}
+    return given | _flow_switches(options.flows, declared)
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from goldline.vertex.runs import submit
+
+    run = submit(options.env, image=options.image, job_id=options.job_id, **_given(options))
+    if not options.wait:
+        print(f"follow it: goldline follow {run.job_id} --env {options.env}")
+        return 0
+    return _ended(run)
+
+
+def _follow(options: argparse.Namespace) -> int:
+    from goldline.vertex.commands import run_of
+
+    return _ended(run_of(options.env, options.job))
+
+
+def _ended(run: "CloudRun") -> int:
+    from goldline.vertex.errors import CloudError
+
+    try:
+        return 0 if run.wait() == "succeeded" else 1
+    except (KeyboardInterrupt, CloudError):
+        print(f"the run goes on: goldline follow {run.job_id} --env {run.environment.name}", file=sys.stderr)
+        raise
+
+
+def _schedule(options: argparse.Namespace) -> int:
+    from goldline.vertex.commands import schedule
+
+    return schedule(options.env, options.verb, options.names, options.image)
+
+
+def _backfill(options: argparse.Namespace) -> int:
+    from goldline.vertex.commands import backfill
+
+    dates = options.first, options.last
+    return backfill(options.env, dates, _given(options), options.image, options.parallel, dry_run=options.dry_run)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from goldline.vertex.commands import doctor
+
+    return doctor(options.env)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from goldline.local.replay import empty_folder, replay
+    from goldline.local.stack import default_home
+    from goldline.vertex.commands import run_of
+    from goldline.vertex.fetch import fetch
+
+    folder = empty_folder(default_home(), options.job)
+    return replay(default_home(), folder, fetch(run_of(options.env, options.job), options.task, folder))
 
 
 def _tables() -> list[str]:

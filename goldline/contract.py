@@ -24,6 +24,11 @@ LANDED_METADATA = {
     "_is_deleted": ("BOOL", "Whether the record is no longer in the source."),
     "_pii_key_version": ("STRING", "Version of the key that the pseudonyms were made with."),
 }
+# What the view of a source of raw lines shows beside each line.
+LINE_METADATA = {
+    "_file": ("STRING", "The landed file that holds the line; its name is that of the file that came."),
+    "_pii_key_version": ("STRING", "Version of the key that the line's pseudonyms were made with."),
+}
 LANDED_KEYS = {
     "run_date": ("DATE", "Run date of the landing."),
     "attempt": ("STRING", "The landing's attempt; the newest commit of a date counts."),
@@ -252,7 +257,9 @@ class SourceContract(_Model):
 
     Attributes:
         source: the external table over the files; the view on their newest commits is named alike without `ext_`.
-        format: of the files in the lake.
+        format: of the files in the lake: `parquet` as goldline writes it, or `jsonl`, lines that others write. These
+            are kept as they came, a raw line a row; the columns say what is inside and what of it is personal.
+        incoming: jsonl only: the folder of the bucket where the files arrive, each date's in `run_date=YYYY-MM-DD/`.
         key: the column that identifies a record.
         change_column: the column that grows with each change of a record.
         overlap_minutes: how far before the last export's read time an incremental one starts to read: the clocks of
@@ -266,6 +273,7 @@ class SourceContract(_Model):
     description: str = Field(min_length=1)
     grain: str = Field(min_length=1)
     format: Literal["parquet", "jsonl"]
+    incoming: Annotated[str, Field(pattern=r"^[^/].*[^/]$")] | None = None
     key: Name
     change_column: Name | None = None
     overlap_minutes: int = Field(default=60, ge=0)
@@ -291,10 +299,20 @@ class SourceContract(_Model):
         for key, name in {"key": self.key, "change_column": self.change_column}.items():
             if name is not None and name not in names:
                 raise ValueError(f"{key}: {name} is not one of the columns {', '.join(names)}")
-            if name is not None and name not in [c.name for c in self.file_columns]:
+            if name is not None and name not in [c.name for c in self.columns if c.landed()]:
                 raise ValueError(f"{key}: {name} is dropped by its `pii` rule")
         if self.day_first is None and any(c.parse == "mixed" for c in self.columns):
             raise ValueError("day_first: needed where a timestamp is parsed from mixed forms (`parse: mixed`)")
+        return self
+
+    @model_validator(mode="after")
+    def _lines_stay_as_they_came(self) -> Self:
+        if (self.incoming is not None) != (self.format == "jsonl"):
+            raise ValueError("incoming: `format: jsonl` needs it, and nothing else takes it")
+        if self.format == "jsonl" and self.undeclared != "keep":
+            raise ValueError("undeclared: lines are kept as they came (`format: jsonl`), only `keep` is possible")
+        if self.format == "jsonl" and any(c.parse == "mixed" for c in self.columns):
+            raise ValueError("parse: lines are read by SQL (`format: jsonl`), `parse: mixed` has no effect on them")
         return self
 
     @property
@@ -320,20 +338,32 @@ class SourceContract(_Model):
         return self.change_column if is_clock else None
 
     @property
+    def has_pii(self) -> bool:
+        """Whether a column, or a field of one, has a PII rule."""
+        return any(_has_pii(c) for c in self.columns)
+
+    @property
     def file_columns(self) -> tuple[Column, ...]:
-        """The columns that the source's files hold."""
+        """The columns that the source's files hold: one of raw lines, or what is declared and of it is kept."""
+        if self.format == "jsonl":
+            return (Column(name="line", type="STRING", description="A line as it came, personal data aside."),)
         declared = tuple(landed for c in self.columns if (landed := c.landed()))
         return declared + _columns(LANDED_METADATA)
 
     @property
-    def view_columns(self) -> tuple[Column, ...]:
-        """The columns of the external table and of the view: the files' and the keys of their folders."""
+    def table_columns(self) -> tuple[Column, ...]:
+        """The columns of the external table: the files' and the keys of their folders."""
         return self.file_columns + _columns(LANDED_KEYS)
 
     @property
+    def view_columns(self) -> tuple[Column, ...]:
+        """The columns of the view: the external table's, and what is told of each raw line."""
+        return self.table_columns + (_columns(LINE_METADATA) if self.format == "jsonl" else ())
+
+    @property
     def folder(self) -> str:
-        """The source's folder in the bucket."""
-        return f"bronze/{self.name}"
+        """The folder in the bucket of what was landed of the source; what arrives from others lies elsewhere."""
+        return f"bronze/landed/{self.name}" if self.format == "jsonl" else f"bronze/{self.name}"
 
 
 Contract = TableContract | SourceContract
@@ -344,6 +374,10 @@ def _columns(described: Mapping[str, tuple[str, str]]) -> tuple[Column, ...]:
         Column.model_validate({"name": name, "type": kind, "description": text})
         for name, (kind, text) in described.items()
     )
+
+
+def _has_pii(column: SourceColumn) -> bool:
+    return column.pii != "none" or any(_has_pii(f) for f in column.fields)
 
 
 def bare_name(name: str) -> str:

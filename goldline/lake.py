@@ -1,5 +1,7 @@
 """The lake: objects in one bucket."""
 
+import datetime
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,11 +21,19 @@ class LakeError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Described:
-    """What Cloud Storage tells of an object; a composite one has no MD5, which is in base64."""
+class Found:
+    """An object as a listing tells of it.
 
-    bytes: int
+    Attributes:
+        md5: of its bytes, in base64; an object that was put together of others has none.
+        updated: when it was written.
+    """
+
+    path: str
+    size: int
     md5: str | None
+    crc32c: str
+    updated: datetime.datetime
 
 
 class Lake:
@@ -85,6 +95,31 @@ class Lake:
             raise
         stream.close()
 
+    @contextmanager
+    def reading(self, file: Found) -> Iterator[BinaryIO]:
+        """An object's bytes as they are stored; of a large one a piece at a time.
+
+        Raises:
+            LakeError: there is no such object.
+        """
+        # Raw: else one whose metadata says `Content-Encoding: gzip` may or may not come decompressed.
+        blob, options = self._bucket.blob(file.path), {"raw_download": True, "timeout": TIMEOUT, "retry": DEFAULT_RETRY}
+        try:
+            if file.size <= CHUNK:
+                yield io.BytesIO(blob.download_as_bytes(**options))
+                return
+            with blob.open("rb", chunk_size=CHUNK, **options) as stream:
+                yield cast("BinaryIO", stream)
+        except NotFound as error:
+            raise LakeError(f"no object {self.uri(file.path)}") from error
+
+    @contextmanager
+    def writing_whole(self, path: str) -> Iterator[BinaryIO]:
+        """A new object of some megabytes, held in memory and written in one request when the block ends well."""
+        stream = io.BytesIO()
+        yield stream
+        self.write_bytes(path, stream.getvalue())
+
     def read_bytes(self, path: str) -> bytes:
         """The content of an object.
 
@@ -105,15 +140,22 @@ class Lake:
         """Whether there is an object of that name."""
         return bool(self._bucket.blob(path).exists(timeout=TIMEOUT, retry=DEFAULT_RETRY))
 
+    def holds(self, folder: str) -> bool:
+        """Whether there is any object below a folder."""
+        blobs = self._bucket.client.list_blobs(
+            self.name, prefix=f"{folder}/", max_results=1, timeout=TIMEOUT, retry=DEFAULT_RETRY
+        )
+        return any(True for _ in blobs)
+
     def list(self, folder: str) -> list[str]:
         """The paths of all objects below a folder."""
         blobs = self._bucket.client.list_blobs(self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY)
         return [blob.name for blob in blobs]
 
-    def describe(self, folder: str, first: str = "", end: str = "") -> dict[str, Described]:
-        """Size and checksum of the objects below a folder, from one name to before another, by path."""
-        within = {"start_offset": f"{folder}/{first}"} | ({"end_offset": f"{folder}/{end}"} if end else {})
-        blobs = self._bucket.client.list_blobs(
-            self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY, **within
-        )
-        return {blob.name: Described(blob.size, blob.md5_hash) for blob in blobs}
+    def found(self, folder: str, start: str = "", end: str = "") -> Iterator[Found]:
+        """All objects below a folder, by name, from one that begins with `start` until before `end`."""
+        bounds = {"start_offset": f"{folder}/{start}"} | ({"end_offset": f"{folder}/{end}"} if end else {})
+        for blob in self._bucket.client.list_blobs(
+            self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY, **bounds
+        ):
+            yield Found(blob.name, blob.size, blob.md5_hash, blob.crc32c, blob.updated)

@@ -58,6 +58,9 @@ class Commit(OpsRow):
     pii_key_check: str | None = Field(
         default=None, description="A pseudonym of a fixed text: tells keys of one version apart."
     )
+    content: str | None = Field(
+        default=None, description="Hash of the files that came and of how they were treated; NULL for an export."
+    )
     read_time: datetime.datetime = Field(description="The moment as of which the source was read.")
     run_id: str = Field(description="The run that landed them.")
     committed_at: datetime.datetime = Field(description="When the attempt was committed.")

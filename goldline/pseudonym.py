@@ -52,6 +52,10 @@ class Key:
         """The value's pseudonym: 64 hexadecimal digits, the same wherever the key is the same."""
         return hmac.new(self.secret, value.encode(), hashlib.sha256).hexdigest()
 
+    def follows(self, version: str | None, fingerprint: str | None) -> bool:
+        """Whether this is the key of that version and fingerprint, or took its place; any key follows none."""
+        return version is None or version in self.older or (version, fingerprint) == (self.version, self.fingerprint)
+
     @property
     def fingerprint(self) -> str:
         """Tells two keys of one version apart; like any pseudonym it tells nothing of the secret."""

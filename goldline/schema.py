@@ -38,6 +38,16 @@ def table_of(contract: TableContract, run: Run) -> bigquery.Table:
     return table
 
 
+def ensure_dataset(client: bigquery.Client, run: Run, name: str) -> None:
+    """Make a dataset if it is not there. It is looked for first: a run's account may fill datasets and make none."""
+    wanted = bigquery.Dataset(f"{run.project}.{run.dataset(name)}")
+    wanted.location = run.location
+    try:
+        client.get_dataset(wanted.reference, timeout=TIMEOUT)
+    except NotFound:
+        client.create_dataset(wanted, exists_ok=True, timeout=TIMEOUT)
+
+
 def ensure(client: bigquery.Client, contract: TableContract, run: Run) -> bigquery.Table:
     """Make the table if it is not there, add the contract's new nullable columns if it is.
 

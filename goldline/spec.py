@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 ROOT = Path(__file__).parent.parent
 PIPELINE_JSON = ROOT / "pipeline.json"
@@ -66,3 +66,17 @@ def newer_sources(path: Path = PIPELINE_JSON) -> list[str]:
     compiled_at = path.stat().st_mtime if path.exists() else 0.0
     changed = [s for pattern in SOURCES for s in ROOT.glob(pattern) if s.stat().st_mtime > compiled_at]
     return sorted(str(s.relative_to(ROOT)) for s in changed)
+
+
+def fresh(out: TextIO) -> str:
+    """The text of the committed spec, or of one compiled afresh where a source has changed since."""
+    committed = PIPELINE_JSON.read_text(encoding="utf-8") if PIPELINE_JSON.exists() else ""
+    newer = newer_sources()
+    if committed and not newer:
+        return committed
+    text, _ = compiled()
+    if text == committed:
+        PIPELINE_JSON.touch()  # the clock was right, the content had not changed: no need to look again
+    else:
+        out.write(f"compiled afresh: pipeline.json is older than {newer[0]} (`make compile` writes it anew)\n")
+    return text

@@ -17,6 +17,8 @@ from goldline.local.servers import PROJECT, post
 from goldline.local.stack import BUCKET, Addresses, Stack
 from goldline.run import Run
 
+pytest_plugins = ["cloud_fixtures"]
+
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as goldline.models does, before a test loads scikit-learn
 RUN_DATE = date(2026, 11, 20)
 LOCATION = "US"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from goldline import cli, parameters, spec
-from goldline.local import ask, run_here
+from goldline.local import ask
 from goldline.local.spec_run import filled
 from goldline.local.stack import Addresses
 from goldline.parameters import ParameterError
@@ -90,12 +90,12 @@ def test_a_spec_is_compiled_afresh_only_where_its_content_changed(
     monkeypatch.setattr(spec, "PIPELINE_JSON", committed)
     monkeypatch.setattr(spec, "newer_sources", lambda: ["sql/sales/stg_sales.sql"])
     monkeypatch.setattr(spec, "compiled", lambda: ('{"new": 1}', {}))
-    assert run_here._fresh_spec(sys.stdout) == '{"new": 1}'
+    assert spec.fresh(sys.stdout) == '{"new": 1}'
     assert "compiled afresh: pipeline.json is older than sql/sales/stg_sales.sql" in capsys.readouterr().out
     monkeypatch.setattr(spec, "compiled", lambda: ("{}", {}))
     before = committed.stat().st_mtime_ns
     time.sleep(0.01)
-    assert run_here._fresh_spec(sys.stdout) == "{}"
+    assert spec.fresh(sys.stdout) == "{}"
     assert capsys.readouterr().out == ""
     assert committed.stat().st_mtime_ns > before
 

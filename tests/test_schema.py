@@ -1,16 +1,18 @@
 """What may differ between a contract and its table, and what is refused."""
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 import pytest
+from google.api_core.exceptions import Forbidden
 from google.cloud import bigquery
 from hypothesis import given
 from hypothesis import strategies as st
 
 from goldline.contract import TableContract, parse
 from goldline.run import Run
-from goldline.schema import LEGACY, differences, fields, in_order_of, table_of
+from goldline.schema import LEGACY, differences, ensure_dataset, fields, in_order_of, table_of
 
 RUN = Run.parse('{"run_id":"r","run_date":"2026-11-20","since":{},"project":"p","location":"US","bucket":"b"}')
 COLUMNS: list[dict[str, Any]] = [
@@ -184,3 +186,16 @@ def test_an_added_column_comes_last_wherever_it_is_declared() -> None:
     found = table([*table().schema, *fields(added)])
     assert differences(wanted, found) == ([], [])
     assert [c.name for c in in_order_of(found, wanted).columns] == ["id", "day", "pieces", "lines", "town"]
+
+
+def test_an_account_that_may_make_no_datasets_uses_those_that_are_there(
+    client: bigquery.Client, new_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise Forbidden("bigquery.datasets.create")
+
+    run = new_run()
+    monkeypatch.setattr(client, "create_dataset", refused)
+    ensure_dataset(client, run, "gold")
+    with pytest.raises(Forbidden):
+        ensure_dataset(client, run, "a_fifth")

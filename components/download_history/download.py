@@ -28,7 +28,7 @@ from goldline.history import (
     manifest_path,
     simulated_history_url,
 )
-from goldline.lake import Described, Lake, LakeError
+from goldline.lake import Found, Lake, LakeError
 from goldline.record import CheckResult, recorded
 from goldline.run import Run
 
@@ -131,7 +131,8 @@ class _Landing:
         self.url = url
         self.fetcher = fetcher
         self.refetch = refetch
-        self.there = lake.describe(FOLDER, f"service_date={wanted[0]}", f"service_date={wanted[-1] + DAY}")
+        listed = lake.found(FOLDER, f"service_date={wanted[0]}", f"service_date={wanted[-1] + DAY}")
+        self.there = {found.path: found for found in listed}
 
     def land(self, day: datetime.date) -> Outcome:
         """Land a day, unless it is there.
@@ -203,9 +204,9 @@ def _in_parallel(land: Callable[[datetime.date], Outcome], days: Iterable[dateti
             pool.shutdown(cancel_futures=True)
 
 
-def _is_whole(file: HistoryFile, there: dict[str, Described]) -> bool:
+def _is_whole(file: HistoryFile, there: dict[str, Found]) -> bool:
     found = there.get(file.path)
-    return found is not None and found.bytes == file.bytes and found.md5 in (None, file.md5)
+    return found is not None and found.size == file.bytes and found.md5 in (None, file.md5)
 
 
 def _is_simulated(url: str, lake: Lake) -> bool:

@@ -92,7 +92,7 @@ def newest_of_each_date(commits: Sequence[Commit]) -> list[Commit]:
 
 def _check_key(last: Commit, key: Key) -> None:
     earlier = last.pii_key_version
-    if earlier is None or (earlier == key.version and last.pii_key_check == key.fingerprint) or earlier in key.older:
+    if key.follows(earlier, last.pii_key_check):
         return
     is_alike = ", another key of the same name" if earlier == key.version else ""
     raise WrongKeyError(

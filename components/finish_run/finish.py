@@ -6,15 +6,17 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from google.api_core.exceptions import GoogleAPICallError
 from pydantic import BaseModel
 
+from components.finish_run.sweep import sweep
 from components.prepare_run.prepare import Settings
 from goldline import ops
-from goldline.jobs import Jobs
+from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake, LakeError
 from goldline.record import ModelResult, Record, TableResult, now
 from goldline.run import EPOCH, Run
-from goldline.schema import ensure_plain, fields
+from goldline.schema import ensure_dataset, ensure_plain, fields
 
 LOG = logging.getLogger(__name__)
 SUCCEEDED = "SUCCEEDED"
@@ -62,8 +64,24 @@ def finish_run(job: str, run_date: str, settings: Settings, flows_text: str, sta
     summary = _summary(run, is_prepared, records, state, error)
     lake.write_text(f"{run.records}/summary.json", summary.model_dump_json(indent=1))
     _write_ops(run, is_prepared, summary, records, json.loads(flows_text))
+    if is_prepared:
+        _sweep(run)
     LOG.info("run %s of %s %s", run.run_id, summary.run_date, summary.status)
     return summary
+
+
+def _sweep(run: Run) -> None:
+    try:
+        swept = sweep(run)
+    except (
+        GoogleAPICallError,
+        JobError,
+        LakeError,
+        OSError,
+    ) as error:  # the run itself is done, and the next one tries again
+        LOG.warning("attempts that nobody committed were left where they are: %s", error)
+    else:
+        LOG.info("%d files of attempts that nobody committed were deleted", len(swept))
 
 
 def _card(lake: Lake, job: str, run_date: str, settings: Settings) -> tuple[Run, bool]:
@@ -122,7 +140,7 @@ def _write_ops(
             "ops.models": list(_model_rows(run, summary.models)),
         }
     else:
-        jobs.client.create_dataset(f"{run.project}.{run.dataset('ops')}", exists_ok=True)
+        ensure_dataset(jobs.client, run, "ops")
         ensure_plain(jobs.client, "ops.runs", ops.RunRow.columns(), run)
     for name, content in rows.items():
         dumped = [row.model_dump(mode="json") for row in content]

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from components.generate_sales.draws import Floats, Integers, gamma, geometric, poisson, uniform
+from goldline.simulated.draws import Floats, Integers, gamma, geometric, poisson, uniform
 
 Flags = npt.NDArray[np.bool_]
 

@@ -11,9 +11,9 @@ import datetime
 import numpy as np
 
 from components.generate_sales.defects import UNREADABLE
-from components.generate_sales.draws import Floats
 from components.generate_sales.habits import RETURN
 from components.generate_sales.world import DAY, World, standing
+from goldline.simulated.draws import Floats
 
 WINDOW = 30  # days without a valid purchase that mean churn
 

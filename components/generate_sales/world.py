@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from components.generate_sales.defects import UNREADABLE, mixed, spoil
-from components.generate_sales.draws import Floats, Integers, uniform
 from components.generate_sales.habits import CHANNELS, SEGMENTS, Flags, Habits, Segment
 from components.generate_sales.people import Customer, customer
+from goldline.simulated.draws import Floats, Integers, uniform
 
 DAY = datetime.timedelta(days=1)
 LATE, REPEATED, CANCELLED, REFUNDED = 0.03, 0.02, 0.03, 0.06

@@ -12,8 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from components.generate_sales.draws import Integers, uniform
 from components.generate_sales.habits import Flags
+from goldline.simulated.draws import Integers, uniform
 
 ZONE = zoneinfo.ZoneInfo("America/New_York")
 NORTH, SOUTH = 0, 1

@@ -23,7 +23,7 @@ from goldline.lake import Lake
 from goldline.ops import PARTITIONED_BY, TABLES, RejectedRow
 from goldline.record import recorded
 from goldline.run import Run
-from goldline.schema import SchemaChangeError, ensure, ensure_plain
+from goldline.schema import SchemaChangeError, ensure, ensure_dataset, ensure_plain
 from goldline.sql import prefixed, reads
 
 LOG = logging.getLogger(__name__)
@@ -97,9 +97,7 @@ def prepare_run(job: str, created: str, scheduled: str, run_date: str, catalog: 
 
 def _make_tables(client: bigquery.Client, run: Run, contracts: list[Contract]) -> None:
     for name in DATASETS:
-        dataset = bigquery.Dataset(f"{run.project}.{run.dataset(name)}")
-        dataset.location = run.location
-        client.create_dataset(dataset, exists_ok=True, timeout=TIMEOUT)
+        ensure_dataset(client, run, name)
     for name, row in TABLES.items():
         ensure_plain(client, name, row.columns(), run, PARTITIONED_BY.get(name))
     for contract in contracts:

@@ -1,5 +1,6 @@
 """A source's external table over its files, and the view that shows the newest commit of each date."""
 
+import gzip
 import io
 
 import pyarrow.parquet as pq
@@ -13,13 +14,17 @@ from goldline.lake import Lake
 from goldline.run import EPOCH, Run
 from goldline.schema import fields, shape
 
+ENDING = {"parquet": ".parquet", "jsonl": ".jsonl.gz"}  # of landed files, in whatever form they came
+
 
 def ensure_source(client: bigquery.Client, lake: Lake, contract: SourceContract, run: Run) -> None:
     """Make the external table and its view, or make them anew where the contract has changed."""
     wanted = external_table(contract, run)
     if not _is_as_declared(client, wanted):
         # An external table over no file at all cannot be queried: lay one that holds nothing.
-        lake.write_bytes(f"{contract.folder}/run_date={EPOCH}/attempt=none/empty.parquet", empty_file(contract))
+        lake.write_bytes(
+            f"{contract.folder}/run_date={EPOCH}/attempt=none/empty{ENDING[contract.format]}", empty_file(contract)
+        )
         client.delete_table(wanted.reference, not_found_ok=True, timeout=TIMEOUT)
         client.create_table(wanted, exists_ok=True, timeout=TIMEOUT)
         client.delete_table(run.table(contract.view), not_found_ok=True, timeout=TIMEOUT)
@@ -37,15 +42,11 @@ def _ensure_view(client: bigquery.Client, contract: SourceContract, run: Run) ->
 
 
 def external_table(contract: SourceContract, run: Run) -> bigquery.Table:
-    """The table over all Parquet files of a source, whoever left them there."""
+    """The table over all landed files of a source, whoever left them there."""
     folder = f"gs://{run.bucket}/{contract.folder}"
-    config = bigquery.ExternalConfig("PARQUET")
-    config.source_uris = [f"{folder}/*.parquet"]
+    config = _of_lines() if contract.format == "jsonl" else _of_parquet()
+    config.source_uris = [f"{folder}/*{ENDING[contract.format]}"]
     config.schema = fields(contract.file_columns)
-    # Without it an array of Parquet shows as a struct named list:
-    # https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet#list_logical_type
-    config.parquet_options = bigquery.ParquetOptions()
-    config.parquet_options.enable_list_inference = True
     hive = bigquery.HivePartitioningOptions()
     hive.mode = "CUSTOM"
     hive.source_uri_prefix = f"{folder}/{'/'.join(f'{{{key}:{kind}}}' for key, (kind, _) in LANDED_KEYS.items())}"
@@ -56,8 +57,52 @@ def external_table(contract: SourceContract, run: Run) -> bigquery.Table:
     return table
 
 
+def _of_parquet() -> bigquery.ExternalConfig:
+    config = bigquery.ExternalConfig("PARQUET")
+    # Without it an array of Parquet shows as a struct named list:
+    # https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet#list_logical_type
+    config.parquet_options = bigquery.ParquetOptions()
+    config.parquet_options.enable_list_inference = True
+    return config
+
+
+def _of_lines() -> bigquery.ExternalConfig:
+    """A CSV of one column: its delimiter stands in no line that land_files has written, and nothing is a quote.
+
+    As JSON one malformed line would fail the query, or be dropped without a trace.
+    """
+    config = bigquery.ExternalConfig("CSV")
+    config.compression = "GZIP"
+    config.csv_options = bigquery.CSVOptions()
+    config.csv_options.field_delimiter = "\x01"
+    config.csv_options.quote_character = ""
+    return config
+
+
 def newest_commits(contract: SourceContract, run: Run) -> str:
-    """The SELECT of the view: files of the newest commit of each date, so no killed or rival attempt is ever read.
+    """The SELECT of the view: files of the newest commit of each date, so no killed or rival attempt is ever read."""
+    return _newest_lines(contract, run) if contract.format == "jsonl" else _newest_records(contract, run)
+
+
+def _newest_lines(contract: SourceContract, run: Run) -> str:
+    return f"""select
+    files.line,
+    files.run_date,
+    files.attempt,
+    files._FILE_NAME as _file,
+    commits.pii_key_version as _pii_key_version
+from `{run.table(contract.source)}` as files
+inner join (
+    select run_date, attempt, pii_key_version
+    from `{run.table("ops.commits")}`
+    where source = '{contract.source}'
+    qualify row_number() over (partition by run_date order by committed_at desc, attempt desc) = 1
+) as commits
+    on files.run_date = commits.run_date and files.attempt = commits.attempt"""
+
+
+def _newest_records(contract: SourceContract, run: Run) -> str:
+    """Parquet's.
 
     Of records that live, only those whose pseudonyms were made with the newest commit's key: after a rotation the
     first export holds them all anew, and the same version of a record under two keys would be one too many.
@@ -81,7 +126,9 @@ where
 
 
 def empty_file(contract: SourceContract) -> bytes:
-    """A Parquet file of the source's columns and no rows."""
+    """A file of the source's columns and no rows."""
+    if contract.format == "jsonl":
+        return gzip.compress(b"", mtime=0)
     out = io.BytesIO()
     pq.write_table(arrow.schema(contract.file_columns).empty_table(), out)
     return out.getvalue()

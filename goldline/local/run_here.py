@@ -61,7 +61,7 @@ def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = Non
             "GOLDLINE_FIRESTORE=real only reads: add --no-simulated, or the simulators would write into it"
         )
     folder = _new_folder(home)
-    (folder / "pipeline.json").write_text(_fresh_spec(out), encoding="utf-8")
+    (folder / "pipeline.json").write_text(spec.fresh(out), encoding="utf-8")
     (folder / "arguments.json").write_text(json.dumps(arguments, indent=1), encoding="utf-8")
     start = time.monotonic()
     with stack.using(home) as use:
@@ -306,17 +306,3 @@ def _new_folder(home: Path) -> Path:
     folder = home / "runs" / f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond // 1000:03d}-{os.getpid()}"
     folder.mkdir(parents=True)
     return folder
-
-
-def _fresh_spec(out: TextIO) -> str:
-    """The committed spec, or one compiled afresh where a source has changed since."""
-    committed = spec.PIPELINE_JSON.read_text(encoding="utf-8") if spec.PIPELINE_JSON.exists() else ""
-    newer = spec.newer_sources()
-    if committed and not newer:
-        return committed
-    text, _ = spec.compiled()
-    if text == committed:
-        spec.PIPELINE_JSON.touch()  # the clock was right, the content had not changed: no need to look again
-    else:
-        out.write(f"compiled afresh: pipeline.json is older than {newer[0]} (`make compile` writes it anew)\n")
-    return text

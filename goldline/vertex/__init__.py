@@ -1,1 +1,20 @@
-"""What touches Vertex AI: the check of a compiled spec before it is sent, and the sending."""
+"""What touches Vertex AI: the check of a compiled spec before it is sent, and the sending.
+
+From a notebook: `from goldline.vertex import submit`, then `submit("dev", run_date="2026-11-20").wait()`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from goldline.vertex.runs import submit
+
+__all__ = ["submit"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401, https://peps.python.org/pep-0562/
+    # Late: whoever wants the check alone need not wait for the clients.
+    if name == "submit":
+        from goldline.vertex.runs import submit
+
+        return submit
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -63,6 +63,19 @@ customers as (
         count(distinct category) as categories
     from gaps
     group by customer_id
+),
+
+-- Sessions that were over before the day began: those of the day itself may be published while this is read.
+visitors as (
+    select
+        customer_id,
+        count(*) as visits_30d,
+        countif(cart_additions > 0 and not converted) as abandoned_carts_30d
+    from gold.fct_sessions
+    where
+        customer_id is not null
+        and date_diff(@run_date, date(ended_at), day) between 1 and 30
+    group by customer_id
 )
 
 select
@@ -91,5 +104,9 @@ select
     web_share,
     app_share,
     store_share,
-    categories
+    categories,
+
+    coalesce(visits_30d, 0) as visits_30d,
+    coalesce(abandoned_carts_30d, 0) as abandoned_carts_30d
 from customers
+left join visitors using (customer_id)

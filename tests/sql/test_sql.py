@@ -85,7 +85,7 @@ SOURCE = {
     "source": "bronze.ext_things",
     "description": "Things.",
     "grain": "One row per thing.",
-    "format": "jsonl",
+    "format": "parquet",
     "key": "id",
     "columns": [{**column, "mode": "NULLABLE"} for column in CONTRACT["columns"] if isinstance(column, dict)],
 }

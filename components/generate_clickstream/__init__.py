@@ -1,0 +1,1 @@
+"""A simulated web shop whose tracker writes its clicks into the lake, where there is no real one."""

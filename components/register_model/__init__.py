@@ -1,0 +1,1 @@
+"""Register an accepted model with Vertex AI."""

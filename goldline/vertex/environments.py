@@ -1,0 +1,208 @@
+"""goldline.yaml: the environments that runs are sent to. None of them is the default."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from goldline.parameters import ParameterError
+from goldline.spec import ROOT
+from goldline.vertex.signature import checked
+
+FILE = ROOT / "goldline.yaml"
+
+type Scalar = bool | int | float | str
+
+# https://cloud.google.com/resource-manager/docs/creating-managing-projects, with the domain that old ones begin with
+Project = Annotated[str, StringConstraints(pattern=r"^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
+Location = Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+\d+$")]
+# https://cloud.google.com/storage/docs/buckets#naming
+Bucket = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")]
+Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+(:\d+)?/[a-z0-9._/-]+(:[\w.-]+|@sha256:[0-9a-f]{64})$")]
+Account = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[a-z0-9.-]+\.gserviceaccount\.com$")]
+Repository = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
+
+FORMS = {
+    "project": "a project's id, such as acme-data-prod",
+    "location": "a region of Vertex AI, such as europe-west1",
+    "bucket": "a bucket's name without gs://",
+    "image": "an image with its tag or digest, such as europe-west1-docker.pkg.dev/acme-data-prod/goldline/goldline:1",
+    "service_account": "the address of a service account, ...@...gserviceaccount.com",
+    "templates": "a repository's name: small letters, digits and dashes",
+}
+# minute, hour, day of month, month, day of week
+_CRON = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+
+
+class EnvironmentsError(ValueError):
+    """goldline.yaml cannot be used: the message names the file, the place in it, and what was expected there."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Schedule(_Strict):
+    """When runs start by themselves.
+
+    Attributes:
+        cron: minute, hour, day of month, month, day of week, in UTC: local time has nights without a 02:30.
+        parameters: on top of the environment's.
+    """
+
+    cron: str
+    parameters: Mapping[str, Scalar] = {}
+
+    @field_validator("cron")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        check_cron(value)
+        return value
+
+
+class Environment(_Strict):
+    """A place on Google Cloud that runs are sent to.
+
+    Attributes:
+        name: its name in goldline.yaml.
+        project: of Vertex AI, the lake, the warehouse, Firestore.
+        location: the region of Vertex AI, and of BigQuery's datasets where the parameter `location` is not given.
+        bucket: the lake.
+        image: with tag or digest; a tag is resolved to its digest when something is sent.
+        service_account: what the tasks run as.
+        templates: an Artifact Registry repository of the format KFP for the console's templates, in `location`.
+        parameters: pipeline parameters that differ here from the pipeline's defaults.
+        schedules: by name.
+    """
+
+    name: Name
+    project: Project
+    location: Location
+    bucket: Bucket
+    image: Image
+    service_account: Account
+    templates: Repository | None = None
+    parameters: Mapping[str, Scalar] = {}
+    schedules: Mapping[Name, Schedule] = Field(default_factory=dict)
+
+    @property
+    def parent(self) -> str:
+        """The resource name that Vertex AI's resources stand under."""
+        return f"projects/{self.project}/locations/{self.location}"
+
+    @property
+    def pipeline_root(self) -> str:
+        """Where Vertex AI keeps what tasks hand to each other."""
+        return f"gs://{self.bucket}/pipelines"
+
+    def values(self, *given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """The parameters of a run: what the environment is, what it sets, what is given, each over the one before."""
+        found: dict[str, Scalar] = {"project": self.project, "location": self.location, "bucket": self.bucket}
+        for more in (self.parameters, *given):
+            found |= more
+        return found
+
+    @model_validator(mode="after")
+    def _has_known_digest(self) -> "Environment":
+        if "@" not in self.image and ".pkg.dev/" not in self.image:
+            raise ValueError("image: only Artifact Registry is asked for a tag's digest; give ...@sha256:... here")
+        return self
+
+
+def load(name: str, declared: Mapping[str, Any], file: Path | None = None) -> Environment:
+    """One environment, its parameters checked against the pipeline's.
+
+    Args:
+        name: of the environment.
+        declared: the parameters in the compiled spec, as `root.inputDefinitions.parameters`.
+        file: goldline.yaml.
+
+    Raises:
+        EnvironmentsError: the file is not of its form, or has no such environment.
+    """
+    file = file or FILE
+    environments = _read(file)
+    if name not in environments:
+        raise EnvironmentsError(
+            f"{file.name} has no environment {name!r}, expected one of {', '.join(sorted(environments))}"
+        )
+    where = f"{file.name}: environments.{name}"
+    content = environments[name]
+    if not isinstance(content, dict):
+        raise EnvironmentsError(f"{where}: expected project, location, bucket and so on, got {content!r}")
+    try:
+        environment = Environment.model_validate({**content, "name": name})
+    except ValidationError as error:
+        raise EnvironmentsError("\n".join(_told(where, problem) for problem in error.errors())) from None
+    _check_parameters(f"{where}.parameters", environment.parameters, declared)
+    for schedule, plan in environment.schedules.items():
+        _check_parameters(f"{where}.schedules.{schedule}.parameters", plan.parameters, declared)
+        if plan.parameters.get("run_date"):
+            raise EnvironmentsError(f"{where}.schedules.{schedule}: with a run_date it would run that date each time")
+    return environment
+
+
+def check_cron(text: str) -> None:
+    """Refuse what is no cron expression of five fields; the SDK posts anything.
+
+    Raises:
+        ValueError: naming the field.
+    """
+    fields = text.split()
+    if len(fields) != len(_CRON):
+        raise ValueError(
+            f"cron: expected five fields in UTC (minute, hour, day of month, month, day of week), got {text!r}"
+        )
+    for field, (low, high) in zip(fields, _CRON, strict=True):
+        for part in field.split(","):
+            found = re.fullmatch(r"(\*|(\d+)(?:-(\d+))?)(?:/(\d+))?", part)
+            numbers = [int(n) for n in found.group(2, 3) if n] if found else []
+            is_good = found and all(low <= n <= high for n in numbers) and numbers == sorted(numbers)
+            if not is_good or (found and found[4] == "0"):
+                raise ValueError(f"cron: expected numbers from {low} to {high} in {field!r} of {text!r}")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise EnvironmentsError(f"there is no {file}, which names the environments") from None
+    except yaml.YAMLError as error:
+        raise EnvironmentsError(f"{file.name} is no YAML: {error}") from None
+    found = content.get("environments") if isinstance(content, dict) and len(content) == 1 else None
+    if not isinstance(found, dict):
+        raise EnvironmentsError(f"{file.name}: expected one key, environments, and environments by name in it")
+    return found
+
+
+def _check_parameters(where: str, parameters: Mapping[str, Scalar], declared: Mapping[str, Any]) -> None:
+    try:
+        checked(parameters, declared)
+    except ParameterError as error:
+        raise EnvironmentsError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from None
+
+
+def _told(where: str, problem: Any) -> str:  # noqa: ANN401, pydantic's ErrorDetails
+    place = [str(part) for part in problem["loc"] if part not in {"bool", "int", "float", "str"}]
+    path = ".".join([where, *place])
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{path}: no such key, expected some of {', '.join(_keys(place))}"
+        case "missing":
+            return f"{path}: is missing, expected {FORMS.get(place[-1], 'a value')}"
+        case "string_pattern_mismatch":
+            return (
+                f"{path}: expected {FORMS.get(place[-1], 'small letters, digits, _ and -')}, got {problem['input']!r}"
+            )
+        case "value_error":
+            return f"{path}: {problem['ctx']['error']}"
+    return f"{path}: {problem['msg']}, got {problem['input']!r}"
+
+
+def _keys(place: list[str]) -> list[str]:
+    model = Schedule if place[0] == "schedules" else Environment
+    return [name for name in model.model_fields if name != "name"]

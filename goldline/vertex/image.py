@@ -1,0 +1,51 @@
+"""What goes into the image of the tasks, and the tag made of it: the same content, the same tag, on any machine.
+
+A tag that stayed while the code changed would let a task run old code, and Vertex AI find old results in its cache: the
+cache's key holds the image's name. `python -m goldline.vertex.image` prints what scripts/image.sh labels it with.
+"""
+
+import hashlib
+import tomllib
+from pathlib import Path
+
+from goldline.spec import ROOT
+from goldline.task import IMAGE
+
+DOCKERFILE = "images/goldline/Dockerfile"
+RECIPE = (DOCKERFILE, ".dockerignore", "requirements.lock", "images/goldline/build.lock")
+PACKAGES = ("components", "goldline")
+LEFT_OUT = "goldline/local"  # the laptop's servers and runner: no task knows of them
+TAG_LENGTH = 16
+
+
+def content(root: Path = ROOT) -> list[str]:
+    """The paths of all files that the image is made from, sorted."""
+    code = (p.relative_to(root) for package in PACKAGES for p in (root / package).rglob("*") if p.is_file())
+    kept = (p for p in code if not p.is_relative_to(LEFT_OUT) and p.suffix != ".pyc" and "__pycache__" not in p.parts)
+    return sorted([*RECIPE, *(p.as_posix() for p in kept)])
+
+
+def content_tag(root: Path = ROOT) -> str:
+    """The image's tag: a hash of the names and the content of all that goes in.
+
+    The base image is named in the Dockerfile but what that name stands for is not hashed: the spec that is uploaded
+    names the image by its digest, which covers it.
+    """
+    whole = hashlib.sha256()
+    for path in content(root):
+        whole.update(f"{path}\n{hashlib.sha256((root / path).read_bytes()).hexdigest()}\n".encode())
+    return whole.hexdigest()[:TAG_LENGTH]
+
+
+def name(repository: str = "", root: Path = ROOT) -> str:
+    """The image's full name, in a repository such as `europe-west1-docker.pkg.dev/my-project/goldline`."""
+    return f"{repository.rstrip('/')}/{IMAGE}:{content_tag(root)}".removeprefix("/")
+
+
+def version(root: Path = ROOT) -> str:
+    """The package's version."""
+    return str(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
+
+
+if __name__ == "__main__":
+    print(content_tag(), version())
