@@ -40,12 +40,15 @@ class Bronze:
 
     def __init__(self, client: bigquery.Client, new_run: NewRun, bucket: str) -> None:
         self.client = client
-        self.make = lambda day=DAY, **more: new_run(day, **{"bucket": bucket, **more})
+        self.new_run, self.bucket = new_run, bucket
         self.run: Run = self.make()
         self.lake = Lake(self.run.project, bucket)
         for contract in CONTRACTS.values():
             ensure(client, contract, self.run)
         self.publish("a" * 64, agency=1)
+
+    def make(self, day: date = DAY, **more: object) -> Run:
+        return self.new_run(day, bucket=self.bucket, **more)
 
     def publish(self, sha256: str, **rows: int) -> None:
         """Lay a feed of which only the manifest counts here: its files hold no rows."""

@@ -44,7 +44,12 @@ class City:
 
     def night(self, day: date, first: date, last: date, **more: Any) -> None:
         """One run of the flow, for a date, that asks for the archives of some days."""
-        changes = {"run_date": day, "run_id": f"{self.run.run_id}-{day}", "since": {"transit": day}, **more}
+        changes = {
+            "run_date": day,
+            "run_id": f"{self.run.run_id}-{self.run.dataset_prefix}{day}",
+            "since": {"transit": day},
+            **more,
+        }
         run = self.run.model_copy(update=changes)
         feed = download_gtfs(run, "", simulated=True)
         history = download_history(run, "", 0, str(first), str(last), simulated=True)
