@@ -36,6 +36,7 @@ def simulate(
     seed: int,
     days: int,
     customers: int,
+    click_days: int,
     clicks: int,
     startup_changes: int,
     transit_days: int,
@@ -53,7 +54,7 @@ def simulate(
                 customers=customers,
             )
         with dsl.If(run_clickstream == True, "simulated-clickstream"):
-            generate_clickstream(run=run, seed=seed, days=days, events=clicks, customers=customers)
+            generate_clickstream(run=run, seed=seed, days=click_days, events=clicks, customers=customers)
         with dsl.If(run_startups == True, "simulated-startups"):
             generate_startups(run=run, seed=seed, changes=startup_changes)
         with dsl.If(run_transit == True, "simulated-transit"):
@@ -280,6 +281,7 @@ def goldline(
     seed: int = 7,
     simulated_days: int = 120,
     simulated_customers: int = 2000,
+    simulated_click_days: int = 14,
     simulated_clicks: int = 1000,
     simulated_startup_changes: int = 100,
     simulated_transit_days: int = 14,
@@ -317,6 +319,7 @@ def goldline(
         seed: Seed of all that is random.
         simulated_days: Days of history that a first simulated run writes.
         simulated_customers: Customers that the simulated shop has.
+        simulated_click_days: Days of clicks that a first simulated run writes.
         simulated_clicks: Events a day on the simulated shop's site, about.
         simulated_startup_changes: Changes a week in the simulated register of startups, about.
         simulated_transit_days: Days before the run's date that the simulated city has archives of.
@@ -359,6 +362,7 @@ def goldline(
             seed=seed,
             days=simulated_days,
             customers=simulated_customers,
+            click_days=simulated_click_days,
             clicks=simulated_clicks,
             startup_changes=simulated_startup_changes,
             transit_days=simulated_transit_days,

@@ -118,7 +118,7 @@ WRONG_TABLES: dict[str, tuple[dict[str, Any], str]] = {
     "a view with version": ({"write": "view"}, "version: `write: merge` needs it, and nothing else takes it"),
     "a snapshot without partition": (
         {"write": "snapshot", "version": GONE, "partition_by": GONE},
-        "partition_by: `write: snapshot` replaces a date's partition",
+        "partition_by: `write: snapshot` replaces whole partitions",
     ),
     "a view with a partition": (
         {"write": "view", "version": GONE, "cluster_by": []},

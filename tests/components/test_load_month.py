@@ -40,16 +40,15 @@ class Bronze:
 
     def __init__(self, client: bigquery.Client, new_run: NewRun, bucket: str) -> None:
         self.client = client
-        self._new_run, self._bucket = new_run, bucket
-        self.run = self.make()
+        self.new_run, self.bucket = new_run, bucket
+        self.run: Run = self.make()
         self.lake = Lake(self.run.project, bucket)
         for contract in CONTRACTS.values():
             ensure(client, contract, self.run)
         self.publish("a" * 64, agency=1)
 
     def make(self, day: date = DAY, **more: object) -> Run:
-        """A run on these tables."""
-        return self._new_run(day, **{"bucket": self._bucket, **more})
+        return self.new_run(day, bucket=self.bucket, **more)
 
     def publish(self, sha256: str, **rows: int) -> None:
         """Lay a feed of which only the manifest counts here: its files hold no rows."""

@@ -23,7 +23,7 @@ from goldline.schema import ensure, ensure_plain
 from goldline.tables import contracts, loading, select, source
 
 DAY = date(2026, 11, 4)  # the clock was put back on the 1st
-SEED, DAYS, TRAINS = 7, 5, 1
+SEED, DAYS, TRAINS = 7, 3, 1
 ONE = timedelta(days=1)
 TABLES = ("transit/stg_arrivals", "transit/fct_headways")
 LOADED = ("bronze.stop_times", "bronze.trips", "silver.stg_arrivals")
@@ -44,7 +44,12 @@ class City:
 
     def night(self, day: date, first: date, last: date, **more: Any) -> None:
         """One run of the flow, for a date, that asks for the archives of some days."""
-        changes = {"run_date": day, "run_id": f"{self.run.run_id}-{day}", "since": {"transit": day}, **more}
+        changes = {
+            "run_date": day,
+            "run_id": f"{self.run.run_id}-{self.run.dataset_prefix}{day}",
+            "since": {"transit": day},
+            **more,
+        }
         run = self.run.model_copy(update=changes)
         feed = download_gtfs(run, "", simulated=True)
         history = download_history(run, "", 0, str(first), str(last), simulated=True)
@@ -84,7 +89,7 @@ def test_gold_is_the_truth_and_days_may_come_in_any_order(client: bigquery.Clien
     at_once = City(client, base)
     at_once.night(DAY, DAY - ONE * DAYS, DAY - ONE, since={})
     expected = truth(base)
-    assert len({key[0] for key in expected}) >= 3
+    assert len({key[0] for key in expected}) == DAYS
     got = {
         (r["service_date"], r["trip_uid"], r["stop_id"]): (
             r["route_id"],
@@ -95,14 +100,11 @@ def test_gold_is_the_truth_and_days_may_come_in_any_order(client: bigquery.Clien
         for r in at_once.rows("gold.fct_headways")
     }
     assert got == expected
-    assert {r["route_id"] for r in at_once.rows("bronze.trips")} > {"FS"} or len(expected) > 1000
-
-    # Another warehouse, whose days come one by one, the last ones first, one of them twice. Downloads are shared: the
-    # days that a night does not ask for must not be there yet, so it has a lake of its own.
+    # Another warehouse, whose days come one by one, the last one first. The lake is shared: what has not come yet is
+    # taken out of it.
     other = City(client, base.model_copy(update={"dataset_prefix": f"{base.dataset_prefix}other_"}))
-    order = [DAY - ONE * n for n in (1, 4, 2, 5, 3)]
     hidden = _hide(base)
-    for number, day in enumerate([*order, order[1]]):
+    for number, day in enumerate(DAY - ONE * n for n in (1, 3, 2)):
         _show(base, hidden, day)
         other.night(DAY + ONE * number, day, day)
     for table in LOADED:

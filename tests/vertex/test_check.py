@@ -499,7 +499,7 @@ def test_what_nobody_told_is_found_and_counted(spec: Spec) -> None:
     findings = check(spec, [Scenario("night", {}, 6, 5)])
 
     assert [finding.problem.partition(",")[0] for finding in findings] == [
-        "cannot tell whether it runs: it depends on prepare-run.train",
+        "cannot tell whether it runs: it depends on prepare-run.train_churn",
         "starts 7 container tasks",
         "runs 6 container tasks in a row",
     ]
