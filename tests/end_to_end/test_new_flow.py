@@ -65,7 +65,9 @@ def add_flow(folder: Path) -> None:
     (folder / "sql" / "reviews").mkdir()
     for name, text in re.findall(r"^`(sql/reviews/\S+)`\n\n```\w+\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL):
         (folder / name).write_text(text, encoding="utf-8")
-    function, boolean, description, call = re.findall(r"^```(?:python|text)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    function, boolean, description, call = re.findall(
+        r"^```(?:python|text)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL
+    )
     pipeline = (folder / "pipeline.py").read_text(encoding="utf-8")
     pipeline = _before(pipeline, '@dsl.pipeline(name="goldline"', f"{function}\n\n")
     pipeline = _before(pipeline, "    run_sales: bool = True,\n", boolean)
