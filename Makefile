@@ -52,6 +52,10 @@ bench-transit: .venv/installed ## Measure a month of archives to the clean table
 bench-days: .venv/installed ## Measure the next day's run after 36 and after 360 days of history (minutes)
 	@.venv/bin/python -m bench.bench_days $(ARGS)
 
+.PHONY: bench-firestore
+bench-firestore: .venv/installed ## Measure exports from Firestore and writes into it beside the usual way (minutes)
+	@.venv/bin/python -m bench.bench_firestore $(ARGS)
+
 .PHONY: compile
 compile: .venv/installed ## Compile pipeline.py to pipeline.json and check it
 	@.venv/bin/python compile.py

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import grpc
     from google.cloud import bigquery, bigquery_storage_v1, firestore
     from google.cloud.storage import Client as StorageClient
 
@@ -40,6 +41,37 @@ def firestore_client(project: str, database: str = "(default)") -> "firestore.Cl
     from google.cloud import firestore
 
     return firestore.Client(project=project, database=database)
+
+
+def firestore_channel() -> "grpc.Channel":
+    """A connection to Firestore for calls on encoded messages, with the credentials that the client takes.
+
+    It is shared with nobody, and its streams are read on the thread that asks for their messages.
+    """
+    import grpc
+    from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
+    from grpc.experimental import ChannelOptions
+
+    options = [
+        (ChannelOptions.SingleThreadedUnaryStream, 1),
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.use_local_subchannel_pool", 1),  # else channels to one address share a connection
+    ]
+    if host := os.environ.get("FIRESTORE_EMULATOR_HOST"):
+        return grpc.insecure_channel(host, options)
+    return FirestoreGrpcTransport.create_channel(options=options)
+
+
+def firestore_metadata(database: str) -> list[tuple[str, str]]:
+    """What calls on a database, `projects/P/databases/D`, carry besides their message, as the client's do."""
+    from google.api_core.gapic_v1 import routing_header
+
+    found = [("google-cloud-resource-prefix", database), routing_header.to_grpc_metadata([("database", database)])]
+    if "FIRESTORE_EMULATOR_HOST" in os.environ:
+        found.append(("authorization", "Bearer owner"))
+    return found
 
 
 def storage_client(project: str) -> "StorageClient":

@@ -20,7 +20,7 @@ LANDED_METADATA = {
     "_document": ("STRING", "Path of the record in its source."),
     "_created": ("TIMESTAMP", "When the source first had the record."),
     "_updated": ("TIMESTAMP", "When the source last changed the record."),
-    "_rest": ("STRING", "JSON of the fields that are undeclared or not of their declared type."),
+    "_rest": ("STRING", "JSON of what has no column: fields that are undeclared, not of their declared type, or null."),
     "_is_deleted": ("BOOL", "Whether the record is no longer in the source."),
     "_pii_key_version": ("STRING", "Version of the key that the pseudonyms were made with."),
 }

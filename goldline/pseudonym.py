@@ -7,7 +7,6 @@ The key is a file where GOLDLINE_PII_KEY_FILE names one (a laptop), and a secret
 older versions, which say that a changed version is a rotation and not somebody else's key.
 """
 
-import hashlib
 import hmac
 import os
 import re
@@ -50,7 +49,7 @@ class Key:
 
     def pseudonym(self, value: str) -> str:
         """The value's pseudonym: 64 hexadecimal digits, the same wherever the key is the same."""
-        return hmac.new(self.secret, value.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self.secret, value.encode(), "sha256").hex()
 
     def follows(self, version: str | None, fingerprint: str | None) -> bool:
         """Whether this is the key of that version and fingerprint, or took its place; any key follows none."""

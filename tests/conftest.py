@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -43,9 +44,12 @@ def client(stack: Addresses) -> bigquery.Client:
     return bigquery_client(PROJECT, LOCATION)
 
 
-@pytest.fixture
-def new_run(client: bigquery.Client) -> Iterator[Callable[..., Run]]:
-    """Makes runs that share datasets of this test's own."""
+NewRun = Callable[..., Run]
+
+
+@contextmanager
+def runs(client: bigquery.Client) -> Iterator[NewRun]:
+    """Makes runs that share datasets of their own."""
     prefix = f"t{uuid.uuid4().hex[:8]}_"
     datasets = [f"{PROJECT}.{prefix}{name}" for name in ("bronze", "silver", "gold", "ops")]
     for dataset in datasets:
@@ -80,6 +84,20 @@ def new_lake(stack: Addresses) -> Callable[..., Run]:
         return run.model_copy(update=more)
 
     return make
+
+
+@pytest.fixture
+def new_run(client: bigquery.Client) -> Iterator[NewRun]:
+    """Makes runs that share datasets of this test's own."""
+    with runs(client) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def new_run_of_module(stack: Addresses) -> Iterator[NewRun]:
+    """Makes runs that share the datasets of all tests of a file."""
+    with runs(bigquery_client(PROJECT, LOCATION)) as make:
+        yield make
 
 
 @pytest.fixture

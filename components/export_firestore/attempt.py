@@ -6,21 +6,29 @@ What dies is taken up by the next try of the same run, as long as Firestore stil
 import datetime
 import hashlib
 import logging
+import threading
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from itertools import batched, islice
+from itertools import batched
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from components.export_firestore import known, reader
-from components.export_firestore.landing import BATCH, Findings, Landing
+from components.export_firestore.landing import make_landing
+from components.export_firestore.pace import Pace
 from components.export_firestore.plan import FULL, ExportError, Plan
-from components.export_firestore.reader import Reader
+from components.export_firestore.reader import Place, Question, Range, Reader, Stopped, read_ahead
+from components.export_firestore.rules import Findings
+from goldline import arrow
 from goldline.clients import TIMEOUT, storage_client
 from goldline.contract import SourceContract
+from goldline.firestore.calls import Database
 from goldline.lake import Lake
 from goldline.pseudonym import Key
 from goldline.record import now
@@ -28,6 +36,47 @@ from goldline.run import Run
 
 LOG = logging.getLogger(__name__)
 PART_ROWS = 50_000
+PART_BYTES = 512 * 1024 * 1024  # of encoded documents
+GROUP_BYTES = 8 * 1024 * 1024  # of a row group in memory, before it is compressed
+READERS = 4  # ranges that are read at once
+KNOWN_BATCH = 2000
+
+
+class Part(BaseModel):
+    """How far one range of the collection got.
+
+    Attributes:
+        within: the range.
+        parts: part files that are whole.
+        rows: rows in them.
+        last: name and time of change of the last document in them.
+        is_read: whether all documents of the range are.
+        created: documents in them that were created after the plan's base was read.
+        undated: documents in them whose change column is missing or of another type.
+        encoded: bytes of these documents as Firestore sent them.
+        seconds: that it took to read and land them.
+        retries: streams that were cut on the way.
+        findings: what landing found in them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    within: Range
+    parts: int = 0
+    rows: int = 0
+    last: Place | None = None
+    is_read: bool = False
+    created: int = 0
+    undated: int = 0
+    encoded: int = 0
+    seconds: float = 0.0
+    retries: int = 0
+    findings: dict[str, dict[str, int]] = {}
+
+    @property
+    def found(self) -> Findings:
+        """What landing found."""
+        return Findings(**{kind: Counter(by) for kind, by in self.findings.items()})
 
 
 class Progress(BaseModel):
@@ -40,13 +89,7 @@ class Progress(BaseModel):
         expected: documents to read, as Firestore counted them at the read time.
         key_check: fingerprint of the key of its pseudonyms.
         contract_hash: of the contract that its files keep.
-        parts: part files that are whole.
-        rows: rows in them.
-        last: name and time of change of the last document in them.
-        is_read: whether all documents are.
-        created: documents in them that were created after the plan's base was read.
-        undated: documents in them whose change column is missing or of another type.
-        findings: what landing found in them.
+        ranges: what the documents were split into, and how far each got.
         deleted: records that are gone, landed as deleted.
         carried: rows of the date's earlier attempt that this one did not read again.
     """
@@ -63,20 +106,21 @@ class Progress(BaseModel):
     key_version: str
     key_check: str
     contract_hash: str
-    parts: int = 0
-    rows: int = 0
-    last: tuple[str, datetime.datetime | None] | None = None
-    is_read: bool = False
-    created: int = 0
-    undated: int = 0
-    findings: dict[str, dict[str, int]] = {}
+    ranges: tuple[Part, ...]
     deleted: int = 0
     carried: int = 0
 
     @property
     def found(self) -> Findings:
         """What landing found."""
-        return Findings(**{kind: Counter(by) for kind, by in self.findings.items()})
+        found = Findings()
+        for part in self.ranges:
+            found.add(part.found)
+        return found
+
+    def total(self, what: str) -> int:
+        """One of the ranges' numbers, over all of them."""
+        return sum(getattr(part, what) for part in self.ranges)
 
 
 def saved(run: Run, contract: SourceContract) -> Progress | None:
@@ -113,32 +157,39 @@ class Attempt:
     def __init__(self, run: Run, contract: SourceContract, key: Key, progress: Progress) -> None:
         self.run = run
         self.contract = contract
+        self.key = key
         self.plan = progress.plan
         self.progress = progress
         self.folder = f"{contract.folder}/run_date={run.run_date}/attempt={progress.attempt}"
         self.lake = Lake(run.project, run.bucket)
-        self.landing = Landing(contract, key)
-        self.landing.findings = progress.found
-        self.needs_keys = self.plan.mode == FULL or bool(self.plan.known_dates)
-        self.keys: set[str] = set()
+        self.schema = arrow.schema(contract.file_columns)
+        self.keys: list[pa.StringArray] = []  # of what was landed, where something is to be compared with them
+        self.has_keys = False
+        self._saving = threading.Lock()
+        self._stop = threading.Event()
 
-    def land(self, documents: Reader) -> None:
+    def land(self, connect: Callable[[], Database], question: Question) -> None:
         """Land all documents that were not landed yet.
 
         Raises:
             ExportError: these are not the documents that Firestore counted, or of another kind altogether.
         """
-        documents.last = self.progress.last
-        if self.needs_keys:
-            self.keys.update(self._landed_keys())
-        batches = self.landing.batches(documents)
-        while not self.progress.is_read:
-            with self._writing(f"part-{self.progress.parts:05d}") as writer:
-                progress = self._land_part(batches, writer, documents)
-                if progress.is_read:
-                    self._check(progress)
-            self.progress = progress
-            save(self.run, self.contract, progress)
+        if self.plan.mode == FULL or self.plan.known_dates:
+            for keys in self._landed_keys():
+                self._keep(keys)
+        todo = [number for number, part in enumerate(self.progress.ranges) if not part.is_read]
+        pace = Pace(self.progress.origin, self.progress.total("rows"), self.progress.expected)
+        with ThreadPoolExecutor(READERS, "range") as pool:
+            landing = [pool.submit(self._land_range, number, connect, question, pace) for number in todo]
+            try:
+                wait(landing, return_when=FIRST_EXCEPTION)
+            finally:
+                self._stop.set()
+                pool.shutdown(cancel_futures=True)
+        errors = [error for task in landing if not task.cancelled() and (error := task.exception())]
+        for error in sorted(errors, key=lambda e: isinstance(e, Stopped)):
+            raise error
+        self._check(self.progress)
 
     def land_known(self) -> None:
         """Land what earlier exports knew and this one did not read: deletions, and the date's own earlier rows.
@@ -149,12 +200,12 @@ class Attempt:
             return
         is_sweep = self.plan.mode == FULL
         before = known.Known(self.run, self.contract, self.plan.known_dates)
-        unread = (r for r in before.records() if r.key not in self.keys)
-        missing = [r.key for r in unread if r.is_of_date or (is_sweep and not r.is_deleted)]
+        wanted = (r.key for r in before.records() if r.is_of_date or (is_sweep and not r.is_deleted))
+        missing = known.unread(wanted, self.keys)
         gone = carried = 0
         if missing:
             with self._writing("known-00000") as writer:
-                for rows in batched(before.rows(missing), BATCH, strict=False):
+                for rows in batched(before.rows(missing), KNOWN_BATCH, strict=False):
                     living = [r for r in rows if is_sweep and not r["_is_deleted"]]
                     kept = [r for r in rows if not is_sweep or r["_is_deleted"]]
                     gone, carried = gone + len(living), carried + len(kept)
@@ -166,12 +217,12 @@ class Attempt:
     @property
     def files(self) -> int:
         """Files of the attempt."""
-        return self.progress.parts + bool(self.progress.deleted + self.progress.carried)
+        return self.progress.total("parts") + bool(self.progress.deleted + self.progress.carried)
 
     @property
     def rows(self) -> int:
         """Rows of the attempt."""
-        return self.progress.rows + self.progress.deleted + self.progress.carried
+        return self.progress.total("rows") + self.progress.deleted + self.progress.carried
 
     @property
     def unexplained(self) -> int | None:
@@ -184,71 +235,148 @@ class Attempt:
         base = self.plan.base
         if base is None or base.documents is None:
             return None
-        return self.progress.documents - base.documents - self.progress.created
+        return self.progress.documents - base.documents - self.progress.total("created")
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[pq.ParquetWriter]:
         """A file that appears whole when the block ends well, and not at all when it fails."""
+        lake = Lake(self.run.project, self.run.bucket)  # a client of its own: ranges are landed side by side
         with (
-            self.lake.writing(f"{self.folder}/{name}.parquet") as stream,
-            pq.ParquetWriter(stream, self.landing.schema, compression="zstd") as writer,
+            lake.writing(f"{self.folder}/{name}.parquet") as stream,
+            pq.ParquetWriter(stream, self.schema, compression="zstd") as writer,
         ):
             yield writer
 
-    def _land_part(self, batches: Iterable[pa.RecordBatch], writer: pq.ParquetWriter, documents: Reader) -> Progress:
-        read = created = undated = 0
-        is_read = True
-        most = PART_ROWS // BATCH
-        for number, batch in enumerate(islice(batches, most), 1):
-            writer.write_batch(batch)
-            is_read = number < most or batch.num_rows < BATCH
-            read += batch.num_rows
+    def _land_range(self, number: int, connect: Callable[[], Database], question: Question, pace: Pace) -> None:
+        before = part = self.progress.ranges[number]
+        began = time.monotonic()
+        documents = Reader(connect(), question, part.within, self.progress.read_time, part.last, self._stop)
+        with read_ahead(documents) as batches:
+            while not part.is_read:
+                first = next(batches, None)
+                if first is None and part.parts:
+                    part = part.model_copy(update={"is_read": True})
+                else:
+                    with self._writing(_part_name(number, part.parts)) as writer:
+                        part = self._land_part(part, first, batches, writer, documents, pace)
+                effort = {"seconds": before.seconds + time.monotonic() - began}
+                effort["retries"] = before.retries + documents.retries
+                part = part.model_copy(update=effort)
+                self._save_range(number, part)
+
+    def _land_part(
+        self,
+        done: Part,
+        first: Sequence[bytes] | None,
+        batches: Iterator[Sequence[bytes]],
+        writer: pq.ParquetWriter,
+        documents: Reader,
+        pace: Pace,
+    ) -> Part:
+        """One part file of a range, which begins with a batch that was read already."""
+        landing = make_landing(self.contract, self.key)
+        group = _RowGroup(writer)
+        rows = encoded = created = undated = 0
+        last, responses = done.last, first
+        while responses is not None:
+            if self._stop.is_set():
+                raise Stopped
+            batch = landing.land(responses)
+            last = documents.place_of(responses) or last
+            rows, encoded = rows + batch.num_rows, encoded + sum(map(len, responses))
             created += self._created(batch)
             if clock := self.contract.change_clock:
                 undated += batch[clock].null_count
-            if self.needs_keys:
-                self.keys.update(known.keys_of(batch, self.contract))
-        done = self.progress
+            if self.plan.mode == FULL or self.plan.known_dates:
+                self._keep(known.keys_of(batch, self.contract))
+            group.add(batch)
+            pace.landed(batch.num_rows)
+            if rows >= PART_ROWS or encoded >= PART_BYTES:
+                break
+            responses = next(batches, None)
+        group.write()
+        found = done.found
+        found.add(landing.findings)
         return done.model_copy(
             update={
                 "parts": done.parts + 1,
-                "rows": done.rows + read,
-                "last": documents.last,
-                "is_read": is_read,
+                "rows": done.rows + rows,
+                "last": last,
+                "is_read": responses is None,
                 "created": done.created + created,
                 "undated": done.undated + undated,
-                "findings": {kind: dict(by) for kind, by in vars(self.landing.findings).items()},
+                "encoded": done.encoded + encoded,
+                "findings": {kind: dict(by) for kind, by in vars(found).items()},
             }
         )
+
+    def _save_range(self, number: int, part: Part) -> None:
+        with self._saving:
+            ranges = [*self.progress.ranges]
+            ranges[number] = part
+            self.progress = self.progress.model_copy(update={"ranges": tuple(ranges)})
+            save(self.run, self.contract, self.progress)
+
+    def _keep(self, keys: pa.StringArray) -> None:
+        self.has_keys = self.has_keys or len(keys) > 0
+        if self.plan.known_dates:
+            self.keys.append(keys)
 
     def _created(self, batch: pa.RecordBatch) -> int:
         if self.plan.base is None:
             return 0
-        since = self.plan.base.read_time
-        return sum(1 for moment in batch["_created"].to_pylist() if moment and moment > since)
+        since = pa.scalar(self.plan.base.read_time, arrow.TYPES["TIMESTAMP"])
+        return int(pc.sum(pc.greater(batch["_created"], since)).as_py() or 0)
 
     def _check(self, progress: Progress) -> None:
-        if progress.rows != progress.expected:
+        if (rows := progress.total("rows")) != progress.expected:
             save(self.run, self.contract, None)  # the next try starts anew
             raise ExportError(
                 f"{progress.origin}: Firestore counted {progress.expected} documents at {progress.read_time}, "
-                f"but the stream gave {progress.rows}; nothing was committed"
+                f"but the stream gave {rows}; nothing was committed"
             )
-        if self.plan.mode == FULL and progress.rows and not self.keys:
+        if self.plan.mode == FULL and rows and not self.has_keys:
             save(self.run, self.contract, None)
             raise ExportError(
-                f"{progress.origin}: none of its {progress.rows} documents has {self.contract.key}, the key of "
+                f"{progress.origin}: none of its {rows} documents has {self.contract.key}, the key of "
                 f"{self.contract.source}: it holds another kind of document; nothing was committed"
             )
 
-    def _landed_keys(self) -> Iterator[str]:
+    def _landed_keys(self) -> Iterator[pa.StringArray]:
         """The keys in the parts of an earlier try."""
         bucket = storage_client(self.run.project).bucket(self.run.bucket)
-        for number in range(self.progress.parts):
-            blob = bucket.blob(f"{self.folder}/part-{number:05d}.parquet")
+        names = [_part_name(at, n) for at, part in enumerate(self.progress.ranges) for n in range(part.parts)]
+        for name in names:
+            blob = bucket.blob(f"{self.folder}/{name}.parquet")
             with blob.open("rb", timeout=TIMEOUT) as stream, pq.ParquetFile(stream) as file:
                 for batch in file.iter_batches(columns=[self.contract.key, "_rest"]):
-                    yield from known.keys_of(batch, self.contract)
+                    yield known.keys_of(batch, self.contract)
+
+
+class _RowGroup:
+    """Gathers batches into row groups of some size: many small ones would be slow to read, and compress badly."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+        self._batches: list[pa.RecordBatch] = []
+        self._size = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add a batch, and write the group once it is large."""
+        self._batches.append(batch)
+        self._size += batch.nbytes
+        if self._size >= GROUP_BYTES:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was added."""
+        if table := pa.Table.from_batches(self._batches) if self._batches else None:
+            self._writer.write_table(table, row_group_size=table.num_rows or None)
+        self._batches, self._size = [], 0
+
+
+def _part_name(number: int, part: int) -> str:
+    return f"part-{number:05d}-{part:05d}"
 
 
 def _path(run: Run, contract: SourceContract) -> str:

@@ -12,6 +12,7 @@ from itertools import batched
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from google.cloud import bigquery
 
 from goldline import arrow
@@ -79,13 +80,25 @@ class Known:
         yield from self.client.query_and_wait(sql, job_config=config, api_timeout=TIMEOUT)
 
 
-def keys_of(batch: pa.RecordBatch, contract: SourceContract) -> Iterator[str]:
-    """The keys of landed rows, as `Known` names them."""
-    for key, rest in zip(batch[contract.key].to_pylist(), batch["_rest"].to_pylist(), strict=True):
-        if key is None and rest and contract.key in rest:
-            key = json.loads(rest).get(contract.key)  # noqa: PLW2901
-        if key is not None and not isinstance(key, dict | list):
-            yield key if isinstance(key, str) else json.dumps(key)
+def keys_of(batch: pa.RecordBatch, contract: SourceContract) -> pa.StringArray:
+    """The keys of landed rows, as `Known` names them; of rows without a key, none."""
+    typed = batch[contract.key].cast(pa.string())
+    drifted = batch["_rest"].filter(pc.and_(typed.is_null(), pc.match_substring(batch["_rest"], contract.key)))
+    others = (json.loads(rest).get(contract.key) for rest in drifted.to_pylist())
+    texts = [
+        key if isinstance(key, str) else json.dumps(key) for key in others if not isinstance(key, dict | list | None)
+    ]
+    return pa.concat_arrays([typed.drop_null(), pa.array(texts, pa.string())])
+
+
+def unread(keys: Iterable[str], landed: Sequence[pa.StringArray]) -> list[str]:
+    """Those of some keys that are not among the landed ones."""
+    known = pa.chunked_array(landed, pa.string())
+    missing: list[str] = []
+    for some in batched(keys, KEYS_A_QUERY, strict=False):
+        batch = pa.array(some, pa.string())
+        missing += batch.filter(pc.invert(pc.is_in(batch, value_set=known))).to_pylist()
+    return missing
 
 
 def deleted(row: Mapping[str, Any], contract: SourceContract, read_time: datetime.datetime) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import datetime
 import io
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import batched
 from typing import Any
 
@@ -24,15 +25,15 @@ from google.cloud import firestore
 from components.generate_sales.judge import WINDOW, best
 from components.generate_sales.world import DAY, LATE_DAYS_MAX, REFUND_DAYS_MAX, World
 from goldline.clients import TIMEOUT, firestore_client
+from goldline.firestore.calls import Database
+from goldline.firestore.writer import Named, write
 from goldline.lake import Lake
 from goldline.record import recorded
 from goldline.run import Run
 
 LOG = logging.getLogger(__name__)
 MARKS = "goldline_simulated"
-COMMIT_SIZE = (
-    500  # writes that Firestore takes in one commit: https://cloud.google.com/firestore/quotas#writes_and_transactions
-)
+LOOK_UP = 500  # documents whose versions are asked for at once
 
 
 class NotSimulatedError(RuntimeError):
@@ -77,8 +78,9 @@ def generate_sales(
         first = datetime.date.fromisoformat(mark.first)
         last = datetime.date.fromisoformat(mark.last) if mark.last else None
         changed_from = min(last + DAY, run.run_date) if last else first
-        write = _write if is_new else _write_newer
-        written = write(client, collection, _documents(world, first, changed_from, run.run_date))
+        connect = partial(Database, run.project, database)
+        documents = _documents(world, first, changed_from, run.run_date)
+        written = write(connect, collection, documents if is_new else _newer(connect, collection, documents))
         planted = _planted(world, mark, first, last, run.run_date)
         moved = {"last": max(mark.last, run.run_date.isoformat()), "planted": planted}
         client.document(MARKS, collection).set(moved, merge=True, timeout=TIMEOUT)
@@ -131,30 +133,17 @@ def _documents(
         made += DAY
 
 
-def _write(client: firestore.Client, collection: str, documents: Iterator[tuple[str, dict[str, Any]]]) -> int:
-    written = 0
-    for chunk in batched(documents, COMMIT_SIZE, strict=False):
-        batch = client.batch()
-        for name, document in chunk:
-            batch.set(client.document(collection, name), document)
-        batch.commit(timeout=TIMEOUT)
-        written += len(chunk)
-    return written
-
-
-def _write_newer(client: firestore.Client, collection: str, documents: Iterator[tuple[str, dict[str, Any]]]) -> int:
-    """Write what is newer than what is there: an earlier day that is simulated late must not turn back a document."""
-    written = 0
-    for chunk in batched(documents, COMMIT_SIZE, strict=False):
-        references = [client.document(collection, name) for name, _ in chunk]
-        there = {
-            found.id: found.get("updated_at")
-            for found in client.get_all(references, field_paths=["updated_at"], timeout=TIMEOUT)
-            if found.exists
-        }
-        newer = [(name, body) for name, body in chunk if name not in there or there[name] < body["updated_at"]]
-        written += _write(client, collection, iter(newer))
-    return written
+def _newer(connect: Callable[[], Database], collection: str, documents: Iterator[Named]) -> Iterator[Named]:
+    """Those that are newer than what is there: an earlier day that is simulated late must not turn back a document."""
+    database = connect()
+    for chunk in batched(documents, LOOK_UP, strict=False):
+        names = {document_id: f"{database.root}/{collection}/{document_id}" for document_id, _ in chunk}
+        there = database.get(list(names.values()), ["updated_at"])
+        for document_id, body in chunk:
+            found = there.get(names[document_id])
+            if found is None or found["updated_at"] < body["updated_at"]:
+                yield document_id, body
+    database.close()
 
 
 def _planted(

@@ -40,12 +40,16 @@ class Bronze:
 
     def __init__(self, client: bigquery.Client, new_run: NewRun, bucket: str) -> None:
         self.client = client
-        self.make = lambda day=DAY, **more: new_run(day, **{"bucket": bucket, **more})
-        self.run: Run = self.make()
+        self._new_run, self._bucket = new_run, bucket
+        self.run = self.make()
         self.lake = Lake(self.run.project, bucket)
         for contract in CONTRACTS.values():
             ensure(client, contract, self.run)
         self.publish("a" * 64, agency=1)
+
+    def make(self, day: date = DAY, **more: object) -> Run:
+        """A run on these tables."""
+        return self._new_run(day, **{"bucket": self._bucket, **more})
 
     def publish(self, sha256: str, **rows: int) -> None:
         """Lay a feed of which only the manifest counts here: its files hold no rows."""

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from google.cloud import bigquery, firestore
 
-from components.export_firestore import export as export_module
 from components.export_firestore.export import ExportError, export_firestore
 from components.generate_sales.generate import NotSimulatedError, generate_sales
 from components.generate_sales.world import World
 from goldline.clients import firestore_client
+from goldline.firestore.calls import Database
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT
 from goldline.ops import Commit
@@ -147,30 +147,28 @@ def test_a_short_stream_is_an_error_and_commits_nothing(
     run = new_run()
     for name in ("a", "b", "c"):
         documents.document(name).set({"sale_id": name, "updated_at": datetime.now(UTC)})
-    plain = export_module._documents
+    plain = Database.stream
 
     def short(*arguments: Any) -> Iterator[Any]:
         yield from list(plain(*arguments))[:-1]
 
-    monkeypatch.setattr(export_module, "_documents", short)
+    monkeypatch.setattr(Database, "stream", short)
     with pytest.raises(ExportError, match=r"Firestore counted 3 documents at .*, but the stream gave 2"):
         export(run, documents, client)
     assert commits(run, client) == []
-    landed = Lake(run.project, run.bucket).list(f"bronze/sales/run_date={DAY}")
-    assert [path for path in landed if run.run_id in path] == []
 
 
 def test_documents_written_meanwhile_are_not_of_this_export(
     new_run: NewRun, documents: firestore.CollectionReference, client: bigquery.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     documents.document("a").set({"sale_id": "a"})
-    plain = export_module._documents
+    plain = Database.stream
 
     def disturbed(*arguments: Any) -> Iterator[Any]:
         documents.document("b").set({"sale_id": "b"})
         yield from plain(*arguments)
 
-    monkeypatch.setattr(export_module, "_documents", disturbed)
+    monkeypatch.setattr(Database, "stream", disturbed)
     _, rows = export(new_run(), documents, client)
     assert [row["sale_id"] for row in rows] == ["a"]
 
