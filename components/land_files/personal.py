@@ -54,25 +54,33 @@ class Rule:
     """A column with a PII rule, as the fast way finds it in a line.
 
     Attributes:
-        top: the column at a line's top that it is in, or is.
-        is_simple: whether it is a text at a line's top: then its value can be found without reading all else.
+        path: the names of the columns that it is in, from a line's top, and its own.
+        is_single: whether there is but one value of it in a line: neither it nor what it is in is an array.
     """
 
     column: SourceColumn
-    top: str
-    is_simple: bool
+    path: tuple[str, ...]
+    is_single: bool
     name: bytes
     value: re.Pattern[bytes]
 
     @classmethod
-    def of(cls, columns: Iterable[SourceColumn], top: str = "") -> "Iterator[Rule]":
+    def of(
+        cls, columns: Iterable[SourceColumn], path: tuple[str, ...] = (), *, is_single: bool = True
+    ) -> "Iterator[Rule]":
         """The rules of columns and their fields."""
         for column in columns:
+            here, single = (*path, column.name), is_single and column.mode != "REPEATED"
             if column.pii != "none":
                 name = json.dumps(column.name).encode()
-                is_simple = not top and column.mode != "REPEATED"
-                yield cls(column, top or column.name, is_simple, name, re.compile(name + rb'\s*:\s*"([^"]*)"'))
-            yield from cls.of(column.fields, top or column.name)
+                yield cls(column, here, single, name, re.compile(name + rb'\s*:\s*"([^"]*)"'))
+            yield from cls.of(column.fields, here, is_single=single)
+
+    def value_in(self, content: Any) -> Any:  # noqa: ANN401, JSON holds anything
+        """What stands at the path; None where nothing does."""
+        for name in self.path:
+            content = content.get(name) if isinstance(content, dict) else None
+        return content
 
 
 class Treatment:
@@ -119,12 +127,13 @@ class Treatment:
         return self._edited(line.decode()).encode()
 
     def _treated_simply(self, line: bytes, content: dict[str, Any]) -> bytes | None:
-        """The line with the values of simple rules replaced where they stand; None where that is not certain to do."""
+        """The line with personal values replaced where they stand; None where that is not certain to do."""
         for rule in self._rules:
-            if rule.top not in content or rule.name not in line:
+            if rule.path[0] not in content or rule.name not in line:
                 continue
-            value = content.get(rule.column.name)
-            if not rule.is_simple or not isinstance(value, str) or line.count(rule.name) > 1:
+            value = rule.value_in(content)
+            # With the name there but once, and a value at its path, that is where it stands.
+            if not rule.is_single or not isinstance(value, str) or line.count(rule.name) > 1:
                 return None
             place = rule.value.search(line)
             if place is None:

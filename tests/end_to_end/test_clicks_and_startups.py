@@ -80,6 +80,8 @@ def test_clicks_become_the_sessions_that_the_simulator_knows(place: Place) -> No
     """The second night has the late pieces of the first one's sessions; the first is run again after it."""
     yesterday = DAY - timedelta(days=1)
     planted = generate_clickstream(place.night(DAY), SEED, 2, EVENTS, CUSTOMERS)
+    broken = b'{"event_id": "e1", "ip_address": "198.18.0.1", "page_url": "https://shop.example/?to=jane@mail.example'
+    place.lake.write_bytes(f"bronze/clickstream/run_date={DAY}/broken.jsonl", broken)
     for day in (DAY, yesterday):
         card = place.night(day, since=day)
         landed = land_files(card, "clickstream", source("clickstream/ext_clickstream"))
@@ -96,11 +98,11 @@ def test_clicks_become_the_sessions_that_the_simulator_knows(place: Place) -> No
     found = [row for row in place.rows("gold.fct_sessions") if row["session_id"] in whole]
     assert told(found, names) == told(list(whole.values()), names)
 
-    rejected = place.rows("silver.rejected_clickstream")
-    assert rejected
-    assert all(f"run_date={row['run_date']}" in row["record"] and ".jsonl.gz" in row["record"] for row in rejected)
+    rejected = [row for row in place.rows("silver.rejected_clickstream") if "broken.jsonl.gz" in row["record"]]
+    assert [(row["run_date"], row["reason"]) for row in rejected] == [(DAY, "the line is no JSON object")]
+    assert '"_line":"{\\"event_id\\": \\"e1\\", \\"ip_address\\":***, \\"page_url\\"' in rejected[0]["record"]
     tables = str([place.rows(name) for name in ("silver.stg_clickstream", "silver.rejected_clickstream")])
-    assert not any(mark in tables for mark in ("@example", "%40example", "198.18.", "198.19."))
+    assert not any(mark in tables for mark in ("@example", "%40example", "@mail.example", "198.18.", "198.19."))
 
 
 def test_startups_have_the_history_that_the_register_knows(place: Place) -> None:

@@ -1,7 +1,7 @@
 """Clicks and startups of the simulators: whatever comes when, and however often, the gold tables hold the truth.
 
-Nights are built on Google's reference executor, from lines as land_files treats them. `make proof-days` does it with
-files, on the local warehouse.
+Nights are built on Google's reference executor, from lines as land_files treats them; with files, on the local
+warehouse, it is tests/end_to_end/test_clicks_and_startups.py.
 """
 
 import datetime
