@@ -35,6 +35,7 @@ from goldline.simulated.folder import Folder, NotSimulatedError
 FRIDAY = datetime.date(2026, 11, 20)
 SHOP = Shop(7, 3000, 300)
 MAIL = re.compile(rb"[a-z.0-9]+(@|%40)example\.com")
+END = b'"schema_version":1}'  # of a whole line
 Json = dict[str, Any]
 
 
@@ -44,7 +45,7 @@ def text(shop: Shop = SHOP, day: datetime.date = FRIDAY) -> bytes:
 
 def events(day: datetime.date, shop: Shop = SHOP) -> list[Json]:
     """The events of a day's whole lines, in their order."""
-    return [json.loads(line) for line in text(shop, day).splitlines() if line.endswith(b"}")]
+    return [json.loads(line) for line in text(shop, day).split(b"\n") if line.endswith(END)]
 
 
 def moment(event: Json) -> datetime.datetime:
@@ -116,7 +117,7 @@ def test_what_is_planted_can_be_counted(lake: Lake, day: datetime.date) -> None:
     counts = write_day(folder, SHOP, day, 900)
     read_files = [unpacked(file) for file in files(lake, day)]
     lines = [line for content, _ in read_files for line in content.split(b"\n")[:-1]]
-    whole = [line for line in lines if line.endswith(b"}")]
+    whole = [line for line in lines if line.endswith(END)]
     found = [json.loads(line) for line in whole]
     moments = [moment(e) for e in found]
     assert counts == {

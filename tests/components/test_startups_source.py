@@ -40,7 +40,7 @@ def load(week: int) -> list[bytes]:
 
 
 def whole(lines: Sequence[bytes]) -> list[Json]:
-    return [json.loads(line) for line in lines if line.endswith(b"}\n")]
+    return [json.loads(line) for line in lines if line.endswith(b'"schema_version":1}\n')]
 
 
 def moment(change: Json) -> datetime.datetime:
