@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -49,6 +50,8 @@ class Shop:
         before = self._cpu()
         self.days.append(self.run(day, "no"))
         self.cpu.append(self._cpu() - before)
+        seconds = sum(self.days[-1].values())
+        print(f"{day} after {self.history} days: {seconds:.1f} s, CPU {self.cpu[-1]:.1f} s", flush=True)
 
     def run(self, day: date, train: str) -> Seconds:
         """One run of the flow; the seconds of each of its tasks."""
@@ -102,9 +105,6 @@ def report(shops: Sequence[Shop]) -> float:
         print(_line(task, short.median(task), long.median(task)))
     print(_line("all tasks", short.total, long.total))
     print(_line("CPU", statistics.median(short.cpu), statistics.median(long.cpu)))
-    for shop in shops:
-        each = ", ".join(f"{sum(day.values()):.1f}" for day in shop.days)
-        print(f"each day after {shop.history} days: {each}")
     return long.total / short.total
 
 
@@ -124,6 +124,7 @@ def main() -> int:
     parser.add_argument("--customers", type=int, default=400, help="of each shop")
     parser.add_argument("--days", type=int, default=3, help="days to run after the history, at most 4: no sweep")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that stacks and folders go
     print(f"{described(PACKAGES)}\n{options.customers} customers")
     with tempfile.TemporaryDirectory(prefix="goldline-bench-") as folder, contextlib.ExitStack() as stacks:
         shops = [Shop(Path(folder) / f"{history}-days", history, options.customers) for history in HISTORIES]
