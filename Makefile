@@ -61,7 +61,7 @@ compile: .venv/installed ## Compile pipeline.py to pipeline.json and check it
 	@.venv/bin/python compile.py
 
 .PHONY: compile-check
-compile-check: .venv/installed ## Fail when pipeline.json or docs/pipeline.svg is stale, with the difference
+compile-check: .venv/installed ## Fail when pipeline.json, its picture or its parameters' page is stale, with the difference
 	@.venv/bin/python compile.py --check
 
 .PHONY: lint

@@ -1,6 +1,6 @@
 """Compile pipeline.py to pipeline.json, and check the result as Vertex AI would read it.
 
-python compile.py            write pipeline.json
+python compile.py            write pipeline.json, its picture and the page of its parameters
 python compile.py --check    only say whether pipeline.json is stale, with the difference
 python compile.py --env prod also write the copy for an environment of goldline.yaml, which names the image by digest,
                              and register it as a template for the console
@@ -11,6 +11,7 @@ import difflib
 import sys
 from pathlib import Path
 
+from goldline.form import PAGE, page
 from goldline.graph import PICTURE, picture
 from goldline.spec import PIPELINE_JSON, compiled
 from goldline.vertex.check import check
@@ -29,9 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(str(f) for f in findings), file=sys.stderr)
         return 1
     if options.check:
-        return max(_compare(PIPELINE_JSON, text), _compare(PICTURE, picture(spec)))
+        return max(_compare(PIPELINE_JSON, text), _compare(PICTURE, picture(spec)), _compare(PAGE, page(spec)))
     PIPELINE_JSON.write_text(text, encoding="utf-8")
     PICTURE.write_text(picture(spec), encoding="utf-8")
+    PAGE.write_text(page(spec), encoding="utf-8")
     print(
         f"{PIPELINE_JSON.name}: {len(spec['deploymentSpec']['executors'])} tasks, {len(text) // 1024} KiB, no findings"
     )

@@ -14,7 +14,7 @@ def page(spec: Mapping[str, Any]) -> str:
     declared: Mapping[str, Any] = spec["root"]["inputDefinitions"]["parameters"]
     rows = [
         f"| `{name}` | {_KINDS[each['parameterType']]} | {_default(each)} | {each.get('description', '')} |"
-        for name, each in declared.items()
+        for name, each in sorted(declared.items())
     ]
     return "\n".join(
         [
