@@ -18,11 +18,20 @@ run: .venv/installed ## Run the compiled pipeline here; ARGS="--run-date 2026-11
 	@.venv/bin/goldline run $(ARGS)
 
 SERVER_TESTS := tests/local/test_firestore.py $(wildcard tests/local/test_warehouse_*.py)
+# What builds whole flows on the local warehouse, or runs the compiled spec more than once: minutes.
+FLOW_TESTS := tests/components/test_transit.py tests/components/test_load_month.py tests/components/test_headways.py \
+	tests/components/test_export_faults.py tests/end_to_end/test_clicks_and_startups.py tests/end_to_end/test_new_flow.py \
+	tests/sql/test_lake_flows.py tests/vertex/test_cloud_run.py tests/components/test_land_files.py \
+	tests/components/test_download_gtfs.py tests/components/test_download_history.py
 PYTEST := .venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: .venv/installed ## Run the tests, whole runs of the pipeline among them
-	@$(PYTEST) $(SERVER_TESTS:%=--ignore=%) $(ARGS)
+	@$(PYTEST) $(SERVER_TESTS:%=--ignore=%) $(FLOW_TESTS:%=--ignore=%) $(ARGS)
+
+.PHONY: test-flows
+test-flows: .venv/installed ## Run what takes longer: whole flows, kill -9, submit to tables (minutes)
+	@$(PYTEST) $(FLOW_TESTS) $(ARGS)
 
 .PHONY: test-servers
 test-servers: .venv/installed ## Run the gate of the laptop's servers: before each bump of their versions, and in CI

@@ -67,7 +67,7 @@ class Shop:
     def __init__(self, client: bigquery.Client, new_run: NewRun) -> None:
         self.client, self.new_run = client, new_run
         self.run: Run = new_run()
-        for name in ("sales/fct_sales", FEATURES, PREDICTIONS):
+        for name in ("sales/fct_sales", "clickstream/fct_sessions", FEATURES, PREDICTIONS):
             ensure(client, table_contract(name), self.run)
         ensure_plain(client, "ops.predictions", Prediction.columns(), self.run, partition_by="as_of")
 

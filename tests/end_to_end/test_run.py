@@ -26,7 +26,7 @@ from goldline.local.servers import PROJECT
 
 DAY, DAYS, CUSTOMERS, SEED = date(2026, 11, 20), 80, 250, 7
 SIZE = ["--flows=sales", f"--simulated-days={DAYS}", f"--simulated-customers={CUSTOMERS}", f"--seed={SEED}"]
-SMALL = ["--simulated-days=2", *SIZE[1:]]  # for a run that nobody looks at the sales of
+SMALL = ["--flows=sales", "--simulated-days=2", *SIZE[2:]]  # for a run that nobody looks at the sales of
 TABLES = ["silver.stg_sales", "silver.rejected_sales", "gold.dim_customer", "gold.fct_sales"]
 TABLES += ["gold.agg_customer_features", "gold.mart_sales", "gold.fct_churn_predictions"]
 SECONDS = 120
@@ -143,6 +143,7 @@ def test_a_run_succeeds_and_says_what_it_did(place: Place, first: subprocess.Com
         ("agg_customer_features", "sales"),
         ("train_churn", "sales"),
         ("evaluate_churn", "sales"),
+        ("register_churn", "sales"),
         ("predict_churn", "sales"),
         ("finish_run", ""),
     }
