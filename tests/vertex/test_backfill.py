@@ -45,7 +45,8 @@ def ops_runs(standin: StandIn) -> OpsRuns:
 @pytest.fixture
 def backfill(settings: Path, google: Google, vertex: Vertex, ops_runs: OpsRuns) -> Backfill:
     where, spec, cloud = prepared("dev")
-    return Backfill(where, spec, {}, cloud, io.StringIO())
+    others = {"run_clickstream": False, "run_startups": False, "run_transit": False}
+    return Backfill(where, spec, others, cloud, io.StringIO())
 
 
 def dates(vertex: Vertex) -> list[str]:
@@ -57,7 +58,8 @@ def test_the_plan_skips_what_succeeded_and_starts_nothing(
     backfill: Backfill, vertex: Vertex, ops_runs: OpsRuns, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ops_runs.succeeded = [("2026-11-02", "sales"), ("2026-11-03", "another")]
-    code = cli.main(["backfill", "--env", "dev", "--from", str(FIRST), "--to", str(LAST), "--dry-run"])
+    span = ["--from", str(FIRST), "--to", str(LAST)]
+    code = cli.main(["backfill", "--env", "dev", *span, "--flows", "sales", "--dry-run"])
     assert code == 0
     shown = capsys.readouterr().out
     assert [line.split()[:3] for line in shown.splitlines()[:-1]] == [

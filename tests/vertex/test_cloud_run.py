@@ -75,7 +75,7 @@ def cloud(stack: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def submitted(cloud: Cloud) -> subprocess.CompletedProcess[str]:
-    return cloud.goldline("submit", "--env", "dev", "--run-date", "2026-11-20", "--wait")
+    return cloud.goldline("submit", "--env", "dev", "--run-date", "2026-11-20", "--flows", "sales", "--wait")
 
 
 def test_from_submit_to_tables(cloud: Cloud, submitted: subprocess.CompletedProcess[str]) -> None:
