@@ -13,11 +13,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
-from components.generate_sales.habits import Flags
 from components.generate_transit.city import City
 from components.generate_transit.traffic import Traffic
 from goldline.history import COLUMNS, member
-from goldline.simulated.draws import Integers, uniform
+from goldline.simulated.draws import Flags, Integers, uniform
 
 XZ_PRESET = 0  # four times as fast as the default, a quarter larger
 NO_TRACK, NO_ARRIVAL, NO_TIMES, NO_MARK, NO_TRIP = 0.03, 0.01, 0.003, 0.01, 0.004

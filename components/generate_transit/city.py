@@ -12,8 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from components.generate_sales.habits import Flags
-from goldline.simulated.draws import Integers, uniform
+from goldline.simulated.draws import Flags, Integers, uniform
 
 ZONE = zoneinfo.ZoneInfo("America/New_York")
 NORTH, SOUTH = 0, 1

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.generate_sales.habits import Flags
 from components.generate_transit.city import (
     DWELL,
     HOUR,
@@ -24,7 +23,7 @@ from components.generate_transit.city import (
     service_on,
     service_start,
 )
-from goldline.simulated.draws import Floats, Integers, uniform
+from goldline.simulated.draws import Flags, Floats, Integers, uniform
 
 DAY = datetime.timedelta(days=1)
 SEPARATION = 75  # seconds between two trains of a route at a stop
