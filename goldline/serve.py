@@ -32,6 +32,7 @@ from goldline.models import Model, ModelError, Signature, opened
 
 LOG = logging.getLogger(__name__)
 MOST_BYTES = 1_500_000  # of a request: what Vertex AI lets through
+MOST_DRAINED = 64_000_000  # of a request that is refused; who sends more finds the connection closed
 MOST_ROWS = 10_000
 
 
@@ -133,19 +134,28 @@ def server(settings: Settings, model: Model, host: str = "") -> ThreadingHTTPSer
 
         def do_POST(self) -> None:
             """Predictions."""
+            said = self.headers.get("Content-Length", "")
+            length = int(said) if said.isdecimal() else 0
             if self.path != settings.predict_route:
+                self._leave_unread(length)
                 return self._reply(HTTPStatus.NOT_FOUND, {"error": f"expected {settings.predict_route}"})
-            length = self.headers.get("Content-Length", "")
-            if not length.isdecimal() or int(length) > MOST_BYTES:
-                self.close_connection = True
+            if not said.isdecimal() or length > MOST_BYTES:
+                self._leave_unread(length)
                 return self._reply(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                     {"error": f"expected up to {MOST_BYTES} bytes, and their count"},
                 )
             try:
-                return self._reply(HTTPStatus.OK, answer(model, self.rfile.read(int(length))))
+                return self._reply(HTTPStatus.OK, answer(model, self.rfile.read(length)))
             except RequestError as error:
                 return self._reply(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+
+        def _leave_unread(self, length: int) -> None:
+            """Take a body in and forget it: a client that still writes when we close never reads why we refused."""
+            self.close_connection = True
+            left = min(length, MOST_DRAINED)
+            while left > 0 and (piece := self.rfile.read(min(left, 65_536))):
+                left -= len(piece)
 
         def _reply(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:
             body = json.dumps(content).encode()

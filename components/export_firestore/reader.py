@@ -26,7 +26,8 @@ from goldline.record import now
 LOG = logging.getLogger(__name__)
 NAME = "__name__"
 BATCH = 2000  # documents that are landed at once, or fewer:
-BATCH_BYTES = 16 * 1024 * 1024
+BATCH_BYTES = 8 * 1024 * 1024
+AHEAD = 4  # batches read before they are landed: with one, each row group that is written made the stream wait
 STREAM_TRIES = 8  # in a row without a document between them
 PAUSE, PAUSE_MAX = 0.5, 16.0  # seconds before the second try of those, doubled for each further one
 # Firestore keeps the past for one hour: https://cloud.google.com/firestore/docs/use-pitr. (With point-in-time recovery
@@ -213,8 +214,8 @@ class Reader:
 
 @contextmanager
 def read_ahead(documents: Reader) -> Iterator[Iterator[list[bytes]]]:
-    """The batches, the next read on another thread while one is landed; thread and connection end with the block."""
-    found: Queue[list[bytes] | BaseException | None] = Queue(maxsize=1)
+    """The batches, some read ahead on another thread while one is landed; thread and connection end with the block."""
+    found: Queue[list[bytes] | BaseException | None] = Queue(maxsize=AHEAD)
 
     def read() -> None:
         last: BaseException | None = None
