@@ -118,57 +118,60 @@ def _rows(signature: Signature, instances: list[dict[str, Any]]) -> pa.Table:
     return pa.table(columns)
 
 
-def server(settings: Settings, model: Model, host: str = "") -> ThreadingHTTPServer:
-    """A server that answers once its `serve_forever` is called; a port of 0 lets the system choose."""
+class Server(ThreadingHTTPServer):
+    """Answers for a model once its `serve_forever` is called; a port of 0 lets the system choose."""
 
-    class Handler(BaseHTTPRequestHandler):
-        """One request."""
+    def __init__(self, settings: Settings, model: Model, host: str = "") -> None:
+        super().__init__((host, settings.port), Handler)
+        self.settings = settings
+        self.model = model
 
-        timeout = TIMEOUT
 
-        def do_GET(self) -> None:
-            """Health."""
-            if self.path != settings.health_route:
-                return self._reply(HTTPStatus.NOT_FOUND, {"error": f"expected {settings.health_route}"})
-            return self._reply(HTTPStatus.OK, {"model": model.signature.name, "version": model.signature.version})
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
 
-        def do_POST(self) -> None:
-            """Predictions."""
-            said = self.headers.get("Content-Length", "")
-            length = int(said) if said.isdecimal() else 0
-            if self.path != settings.predict_route:
-                self._leave_unread(length)
-                return self._reply(HTTPStatus.NOT_FOUND, {"error": f"expected {settings.predict_route}"})
-            if not said.isdecimal() or length > MOST_BYTES:
-                self._leave_unread(length)
-                return self._reply(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    {"error": f"expected up to {MOST_BYTES} bytes, and their count"},
-                )
-            try:
-                return self._reply(HTTPStatus.OK, answer(model, self.rfile.read(length)))
-            except RequestError as error:
-                return self._reply(HTTPStatus.BAD_REQUEST, {"error": str(error)})
+    timeout = TIMEOUT
+    server: Server
 
-        def _leave_unread(self, length: int) -> None:
-            """Take a body in and forget it: a client that still writes when we close never reads why we refused."""
-            self.close_connection = True
-            left = min(length, MOST_DRAINED)
-            while left > 0 and (piece := self.rfile.read(min(left, 65_536))):
-                left -= len(piece)
+    def do_GET(self) -> None:
+        """Health."""
+        settings, signature = self.server.settings, self.server.model.signature
+        if self.path != settings.health_route:
+            return self._reply(HTTPStatus.NOT_FOUND, {"error": f"expected {settings.health_route}"})
+        return self._reply(HTTPStatus.OK, {"model": signature.name, "version": signature.version})
 
-        def _reply(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def do_POST(self) -> None:
+        """Predictions."""
+        said = self.headers.get("Content-Length", "")
+        if self.path != (route := self.server.settings.predict_route):
+            return self._refuse(HTTPStatus.NOT_FOUND, f"expected {route}")
+        if not said.isdecimal() or int(said) > MOST_BYTES:
+            problem = f"expected up to {MOST_BYTES} bytes, and their count"
+            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, problem)
+        try:
+            return self._reply(HTTPStatus.OK, answer(self.server.model, self.rfile.read(int(said))))
+        except RequestError as error:
+            return self._reply(HTTPStatus.BAD_REQUEST, {"error": str(error)})
 
-        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002, ANN401, http.server's names
-            """No line a request: rows may be personal, and Vertex AI logs requests where it is asked to."""
+    def _refuse(self, status: HTTPStatus, problem: str) -> None:
+        """Take the body in and forget it: a client that still writes when we close never reads why we refused."""
+        self.close_connection = True
+        said = self.headers.get("Content-Length", "")
+        left = min(int(said), MOST_DRAINED) if said.isdecimal() else 0
+        while left > 0 and (piece := self.rfile.read(min(left, 65_536))):
+            left -= len(piece)
+        self._reply(status, {"error": problem})
 
-    return ThreadingHTTPServer((host, settings.port), Handler)
+    def _reply(self, status: HTTPStatus, content: Mapping[str, Any]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002, ANN401, http.server's names
+        """No line a request: rows may be personal, and Vertex AI logs requests where it is asked to."""
 
 
 def main() -> None:
@@ -176,7 +179,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = Settings.of(os.environ)
     model = load(settings.storage_uri)
-    with server(settings, model) as running:
+    with Server(settings, model) as running:
         # shutdown() waits for serve_forever() to end, so it cannot be called from a signal's handler itself.
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=running.shutdown).start())
         LOG.info("serving %s %s on port %d", model.signature.name, model.signature.version, settings.port)

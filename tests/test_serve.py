@@ -19,7 +19,7 @@ from goldline import models
 from goldline.local.servers import PROJECT
 from goldline.local.stack import Addresses
 from goldline.models import ModelError
-from goldline.serve import Settings, load, server
+from goldline.serve import Server, Settings, load
 
 ROW = {"a": 3, "b": 0.5}
 
@@ -44,7 +44,7 @@ def uri(shelf: Shelf) -> str:
 @pytest.fixture
 def address(shelf: Shelf) -> Iterator[str]:
     settings = Settings.of({"AIP_STORAGE_URI": uri(shelf), "AIP_HTTP_PORT": "0", "AIP_HEALTH_ROUTE": "/alive"})
-    with server(settings, load(settings.storage_uri), "127.0.0.1") as running:
+    with Server(settings, load(settings.storage_uri), "127.0.0.1") as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}"

@@ -25,6 +25,7 @@ def main() -> None:
 
     from goldline.local.warehouse import (
         casts,
+        catalog,
         extensions,
         external,
         external_ddl,
@@ -40,7 +41,19 @@ def main() -> None:
     settings.bigquery_host = "127.0.0.1"  # upstream listens on all addresses
     settings.gcs_local_root = None  # else exports break the bucket's listing
     # The order counts where several replace one name: what is installed last is asked first.
-    modules = (extensions, objects, startup, transactions, schemas, partitions, rebuilds, external, external_ddl, casts)
+    modules = (
+        extensions,
+        objects,
+        catalog,
+        startup,
+        transactions,
+        schemas,
+        partitions,
+        rebuilds,
+        external,
+        external_ddl,
+        casts,
+    )
     for module in (*modules, server):
         module.install()
     code = 0
