@@ -17,7 +17,7 @@ install: .venv/installed ## Make .venv, from the lock file
 run: .venv/installed ## Run the compiled pipeline here; ARGS="--run-date 2026-11-20 --flows sales" are handed to goldline run
 	@.venv/bin/goldline run $(ARGS)
 
-SERVER_TESTS := tests/local/test_firestore.py $(wildcard tests/local/test_warehouse_*.py)
+SERVER_TESTS := tests/local/test_stack.py tests/local/test_firestore.py $(wildcard tests/local/test_warehouse_*.py)
 # What builds whole flows on the local warehouse, or runs the compiled spec more than once: minutes.
 FLOW_TESTS := tests/components/test_transit.py tests/components/test_load_month.py tests/components/test_headways.py \
 	tests/components/test_export_faults.py tests/end_to_end/test_clicks_and_startups.py tests/end_to_end/test_new_flow.py \

@@ -50,7 +50,11 @@ class CaseResult:
 
 
 def run_cases(
-    contracts: Mapping[str, Contract], folder: Path, engines: Sequence[Engine], only: str | None = None
+    contracts: Mapping[str, Contract],
+    folder: Path,
+    engines: Sequence[Engine],
+    only: str | None = None,
+    case_name: str | None = None,
 ) -> list[CaseResult]:
     """Run the unit tests of all contracts, or of one table's, on each engine.
 
@@ -59,6 +63,7 @@ def run_cases(
         folder: where the SELECTs lie.
         engines: what to run them on.
         only: a table as `silver.stg_sales`, `stg_sales` or `sales/stg_sales`.
+        case_name: of the one case to run, if not all.
 
     Raises:
         LookupError: no table is called that.
@@ -71,6 +76,7 @@ def run_cases(
         _result(engine, contract, select, case, contracts)
         for contract, select in _with_selects(chosen, folder)
         for case in contract.tests
+        if case_name in (None, case.name)
         for engine in engines
     ]
 

@@ -4,6 +4,7 @@ Each statement looks up its tables several times, and the result of each earlier
 the warehouse's time. https://ducklake.select/docs/stable/specification/tables/overview
 """
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import duckdb
@@ -91,6 +92,16 @@ def execute(cur: Connection, *others: Any, session: object = None, **named: Any)
     return _original["execute"](cur if session else Fresh(cur), *others, session=session, **named)
 
 
+def evaluator(cur: Connection) -> Callable[[exp.Expr], object]:
+    """As query._evaluator; a text, such as each column's description, needs no query of its own to be read."""
+    evaluate: Callable[[exp.Expr], object] = _original["evaluator"](cur)
+
+    def value(node: exp.Expr) -> object:
+        return node.this if isinstance(node, exp.Literal) and node.is_string else evaluate(node)
+
+    return value
+
+
 def _result(table_id: str) -> list[tuple[str, str, int]]:
     try:
         [(rows,)] = database.fetch(f"SELECT count(*) FROM {quote('emulator', tables.RESULTS, table_id)}")
@@ -123,9 +134,10 @@ def _fetched(sql: str, params: list[str | None]) -> list[Any]:
 
 
 def install() -> None:
-    """Replaces database.objects, tables.columns, partitions._hidden and query.execute."""
+    """Replaces database.objects, tables.columns, partitions._hidden, query.execute and query._evaluator."""
     require(database, "_attached")
     _original["objects"] = replace(database, "objects", objects)
     replace(tables, "columns", columns)
     replace(partitions, "_hidden", hidden)
     _original["execute"] = replace(query, "execute", execute)
+    _original["evaluator"] = replace(query, "_evaluator", evaluator)

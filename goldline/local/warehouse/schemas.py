@@ -175,9 +175,9 @@ def _model(config: Resource) -> Table | None:
 
 
 def load(project_id: str, dataset_id: str, table_id: str) -> Table:
-    """With the rows there are: upstream tells DuckDB's estimate, which still counts what a MERGE has replaced."""
+    """With the rows there are: upstream tells DuckLake's count, which still counts what a MERGE has replaced."""
     resource: Table = _original["load"](project_id, dataset_id, table_id)
-    if resource.type != "TABLE" or not tables.fields(resource):
+    if resource.type != "TABLE" or not tables.fields(resource) or resource.numRows == "0":
         return resource
     [(rows,)] = database.fetch(f"SELECT count(*) FROM {tables.name(project_id, dataset_id, table_id)}")
     return resource.replace(numRows=str(rows))
