@@ -14,6 +14,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from goldline.jobs import JOB_SECONDS, JobError, date_parameter, label
 from goldline.lake import Lake, LakeError
 from goldline.run import Run
 
+LOG = logging.getLogger(__name__)
 # Before libgomp is loaded: threads of boosted trees that wait for each other must not spin on a machine that has other
 # work; it makes a fit up to thirty times slower. https://gcc.gnu.org/onlinedocs/libgomp/OMP_005fWAIT_005fPOLICY.html
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -147,6 +149,33 @@ class Trained:
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """What a training made, before it has a version.
+
+    Attributes:
+        model: scikit-learn's.
+        kind: of the model.
+        columns: in the order in which the model takes them.
+        target: what it predicts.
+        trained_until: the last date that any training row or label tells of.
+        train: the rows that it was fitted on.
+        test: the rows to judge it on, with a column of what each baseline says.
+        seed: of what was drawn at random.
+        metrics: of the fitting.
+    """
+
+    model: Any
+    kind: Kind
+    columns: tuple[Feature, ...]
+    target: str
+    trained_until: datetime.date
+    train: pa.Table
+    test: pa.Table
+    seed: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Model:
     """A fitted model that was found to be what its signature says."""
 
@@ -182,6 +211,32 @@ class Store:
     def test_uri(self, version: str) -> str:
         """Where the rows to judge a version on lie."""
         return self.lake.uri(self.path(version, "test.parquet"))
+
+    def add(self, fitted: Fitted) -> Trained:
+        """Write a new version; the same rows, seed and libraries make the same one.
+
+        Raises:
+            ModelError: the model holds what its format cannot load without trusting it.
+        """
+        data = fingerprint(fitted.columns, fitted.train, fitted.test)
+        made_of = f"{data} {fitted.seed} {libraries()} {fitted.model!r}"
+        signature = Signature(
+            name=self.name,
+            version=f"{self.run.run_date:%Y%m%d}-{sha256(made_of.encode())[:8]}",
+            kind=fitted.kind,
+            columns=fitted.columns,
+            target=fitted.target,
+            trained_until=fitted.trained_until,
+            libraries=libraries(),
+            model_sha256="",
+            data_sha256=data,
+            metrics=fitted.metrics,
+            run_id=self.run.run_id,
+        )
+        self.save(fitted.model, signature, fitted.test)
+        LOG.info("%s: trained on %d rows up to %s", signature.shown, fitted.train.num_rows, fitted.trained_until)
+        model = self.lake.uri(self.path(signature.version, "model.skops"))
+        return Trained(signature, model, self.test_uri(signature.version))
 
     def save(self, fitted: Any, signature: Signature, test: pa.Table) -> None:  # noqa: ANN401, any of scikit-learn's
         """Write a version, its signature last; one that is there already is the same and stays.

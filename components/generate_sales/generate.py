@@ -30,14 +30,11 @@ from goldline.firestore.writer import Named, write
 from goldline.lake import Lake
 from goldline.record import recorded
 from goldline.run import Run
+from goldline.simulated import NotSimulatedError
 
 LOG = logging.getLogger(__name__)
 MARKS = "goldline_simulated"
 LOOK_UP = 500  # documents whose versions are asked for at once
-
-
-class NotSimulatedError(RuntimeError):
-    """The collection holds documents that no simulation made, or those of another simulation; nothing was written."""
 
 
 @dataclass(frozen=True)

@@ -23,14 +23,11 @@ from goldline.history import SIMULATED, SIMULATED_ARCHIVE, SIMULATED_FEED, day_u
 from goldline.lake import Lake
 from goldline.record import recorded
 from goldline.run import Run
+from goldline.simulated import NotSimulatedError
 
 LOG = logging.getLogger(__name__)
 MARK = f"{SIMULATED}/simulation.json"
 WORKERS = 2  # archives are packed while the next day's trains are drawn
-
-
-class NotSimulatedError(RuntimeError):
-    """The folder holds what no simulation made, or another one: nothing was written."""
 
 
 def generate_transit(run: Run, seed: int, days: int, trains: int) -> dict[str, int | float]:

@@ -18,9 +18,9 @@ from goldline.contract import Column, TableContract
 from goldline.models import (
     BASELINE,
     LABEL,
+    Fitted,
     Matrix,
     ModelError,
-    Signature,
     Store,
     Trained,
     Vector,
@@ -28,13 +28,10 @@ from goldline.models import (
     feature_columns,
     features_of,
     filled,
-    fingerprint,
     keys,
     labels,
-    libraries,
     matrix,
     read_rows,
-    sha256,
 )
 from goldline.record import CheckResult, recorded
 from goldline.run import Run
@@ -112,7 +109,7 @@ def train_churn(run: Run, select: str, contract_text: str, seed: int) -> Trained
             return None
         rows = read(run, select, contract, days, seed)
         rows.check()
-        trained = fit_and_save(run, contract, rows, seed)
+        trained = Store(run, NAME).add(fit(contract, rows, seed))
         record.counts = dict(trained.signature.metrics)
         return trained
 
@@ -164,31 +161,20 @@ def _of(day: datetime.date, rows: pa.Table, contract: TableContract) -> pa.Table
     return kept.sort_by([(name, "ascending") for name in key])
 
 
-def fit_and_save(run: Run, contract: TableContract, rows: Rows, seed: int) -> Trained:
-    """Fit model and baseline, and write them with the test's rows; the same rows and seed make the same version."""
+def fit(contract: TableContract, rows: Rows, seed: int) -> Fitted:
+    """Fit model and baseline."""
     columns = filled(feature_columns(contract), rows.train)
-    features, target = matrix(rows.train, columns), labels(rows.train)
-    fitted = classifier(seed).fit(features, target)
-    data = fingerprint(columns, rows.train, rows.test)
-    made_of = f"{data} {seed} {libraries()} {fitted!r}"
-    signature = Signature(
-        name=NAME,
-        version=f"{run.run_date:%Y%m%d}-{sha256(made_of.encode())[:8]}",
+    return Fitted(
+        model=classifier(seed).fit(matrix(rows.train, columns), labels(rows.train)),
         kind="classification",
         columns=columns,
         target=f"no valid purchase within {HORIZON.days} days",
         trained_until=max(days(rows.train)) + HORIZON,
-        libraries=libraries(),
-        model_sha256="",
-        data_sha256=data,
+        train=rows.train,
+        test=rows.test.append_column(BASELINE, pa.array(_baseline(rows, contract))),
+        seed=seed,
         metrics=_metrics(rows),
-        run_id=run.run_id,
     )
-    store = Store(run, NAME)
-    store.save(fitted, signature, rows.test.append_column(BASELINE, pa.array(_baseline(rows, contract))))
-    LOG.info("%s %s: trained on %d rows of %d cut-offs", NAME, signature.version, len(target), len(days(rows.train)))
-    uris = store.lake.uri(store.path(signature.version, "model.skops")), store.test_uri(signature.version)
-    return Trained(signature, *uris)
 
 
 def classifier(seed: int) -> Any:  # noqa: ANN401, scikit-learn has no types

@@ -20,20 +20,17 @@ from goldline.contract import Column, TableContract
 from goldline.models import (
     BASELINE,
     LABEL,
-    Signature,
+    Fitted,
     Store,
     Trained,
     Vector,
     conformed,
     features_of,
     filled,
-    fingerprint,
     keys,
     labels,
-    libraries,
     matrix,
     read_rows,
-    sha256,
 )
 from goldline.record import CheckResult, recorded
 from goldline.run import Run
@@ -110,7 +107,7 @@ def train_headway(run: Run, contract_text: str, stop: str, seed: int) -> Trained
         if rows is None:
             LOG.warning("%s is not trained: it takes %d days with headways", NAME, DAYS_MIN)
             return None
-        trained = fit_and_save(run, contract, rows, seed)
+        trained = Store(run, NAME).add(fit(contract, rows, seed))
         record.counts = dict(trained.signature.metrics)
         return trained
 
@@ -142,29 +139,20 @@ def split(rows: pa.Table) -> Rows | None:
     return Rows(train, test) if min(train.num_rows, test.num_rows) >= ROWS_MIN else None
 
 
-def fit_and_save(run: Run, contract: TableContract, rows: Rows, seed: int) -> Trained:
-    """Fit the model, and write it with the test's rows; the same rows and seed make the same version."""
+def fit(contract: TableContract, rows: Rows, seed: int) -> Fitted:
+    """Fit the model."""
     columns = filled([contract.column(name) for name in FEATURES], rows.train)
-    fitted = regressor(seed).fit(matrix(rows.train, columns), labels(rows.train))
-    data = fingerprint(columns, rows.train, rows.test)
-    signature = Signature(
-        name=NAME,
-        version=f"{run.run_date:%Y%m%d}-{sha256(f'{data} {seed} {libraries()} {fitted!r}'.encode())[:8]}",
+    return Fitted(
+        model=regressor(seed).fit(matrix(rows.train, columns), labels(rows.train)),
         kind="regression",
         columns=columns,
         target="minutes from one train of a route and direction at a stop to the next",
         trained_until=max(rows.train.column("service_date").to_pylist()),
-        libraries=libraries(),
-        model_sha256="",
-        data_sha256=data,
+        train=rows.train,
+        test=_judged_on(rows),
+        seed=seed,
         metrics={"train_rows": rows.train.num_rows, "test_rows": rows.test.num_rows},
-        run_id=run.run_id,
     )
-    store = Store(run, NAME)
-    store.save(fitted, signature, _judged_on(rows))
-    LOG.info("%s %s: trained on %d headways", NAME, signature.version, rows.train.num_rows)
-    uris = store.lake.uri(store.path(signature.version, "model.skops")), store.test_uri(signature.version)
-    return Trained(signature, *uris)
 
 
 def regressor(seed: int) -> Any:  # noqa: ANN401, scikit-learn has no types

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from goldline.lake import Lake
-
-
-class NotSimulatedError(RuntimeError):
-    """The folder holds files that no simulation made, or those of another simulation; nothing was written."""
+from goldline.simulated import NotSimulatedError
 
 
 class Mark(BaseModel):

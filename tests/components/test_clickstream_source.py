@@ -30,7 +30,8 @@ from goldline.lake import Lake
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Addresses
 from goldline.run import Run
-from goldline.simulated.folder import Folder, NotSimulatedError
+from goldline.simulated import NotSimulatedError
+from goldline.simulated.folder import Folder
 
 FRIDAY = datetime.date(2026, 11, 20)
 SHOP = Shop(7, 3000, 300)

@@ -13,7 +13,7 @@ import pytest
 from google.cloud import bigquery, firestore
 
 from components.export_firestore.export import ExportError, export_firestore
-from components.generate_sales.generate import NotSimulatedError, generate_sales
+from components.generate_sales.generate import generate_sales
 from components.generate_sales.world import World
 from goldline.clients import firestore_client
 from goldline.firestore.calls import Database
@@ -23,6 +23,7 @@ from goldline.ops import Commit
 from goldline.pseudonym import PseudonymKeyError, load_key
 from goldline.run import Run
 from goldline.schema import ensure_plain
+from goldline.simulated import NotSimulatedError
 from goldline.tables import source
 
 DAY = date(2026, 11, 20)

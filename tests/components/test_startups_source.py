@@ -24,7 +24,8 @@ from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Addresses
 from goldline.pseudonym import Key
 from goldline.run import Run
-from goldline.simulated.folder import Folder, NotSimulatedError
+from goldline.simulated import NotSimulatedError
+from goldline.simulated.folder import Folder
 
 FIRST = datetime.date(2026, 9, 3)  # a Thursday: its load is made on Friday
 WEEK = datetime.timedelta(days=7)

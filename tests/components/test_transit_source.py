@@ -20,11 +20,12 @@ from components.download_history.download import download_history
 from components.generate_transit.archives import archive, is_corrupt, is_missing, is_whole
 from components.generate_transit.city import City, midnight, service_on, service_start
 from components.generate_transit.feed import feed
-from components.generate_transit.generate import NotSimulatedError, archive_path, generate_transit, truth_path
+from components.generate_transit.generate import archive_path, generate_transit, truth_path
 from components.generate_transit.traffic import traffic
 from goldline.history import COLUMNS, SIMULATED, member
 from goldline.lake import Lake
 from goldline.run import Run
+from goldline.simulated import NotSimulatedError
 
 NewLake = Callable[..., Run]
 DAY = date(2026, 11, 3)  # the clock was put back on the 1st
