@@ -61,6 +61,25 @@ def simulate(
             generate_transit(run=run, seed=seed, days=transit_days, trains=trains)
 
 
+def judge(
+    name: str,
+    trained: dsl.PipelineTask,
+    run: str,
+    flow: str,
+    floor: float,
+    region: str,
+    image: str,
+    **known: str,
+) -> None:
+    """Evaluate a trained model beside its baselines; register it if it was accepted."""
+    model, dataset = trained.outputs["model"], trained.outputs["dataset"]
+    judged = evaluate_model.named(f"evaluate_{name}")(
+        run=run, flow=flow, floor=floor, model=model, dataset=dataset, **known
+    )
+    with dsl.If(judged.outputs["Output"] == True, "accepted"):
+        register_model.named(f"register_{name}")(run=run, flow=flow, region=region, image=image, model=model)
+
+
 @dsl.pipeline
 def churn(
     enabled: bool,
@@ -81,18 +100,7 @@ def churn(
             seed=seed,
             features=features,
         )
-        judged = evaluate_model.named("evaluate_churn")(
-            run=run,
-            flow="sales",
-            floor=floor,
-            model=trained.outputs["model"],
-            dataset=trained.outputs["dataset"],
-            simulated=collection,
-        )
-        with dsl.If(judged.outputs["Output"] == True, "accepted"):
-            register_model.named("register_churn")(
-                run=run, flow="sales", region=vertex_region, image=serving_image, model=trained.outputs["model"]
-            )
+        judge("churn", trained, run, "sales", floor, vertex_region, serving_image, simulated=collection)
 
 
 @dsl.pipeline
@@ -180,13 +188,7 @@ def headway(
         trained = train_headway(
             run=run, contract=source("transit/fct_headways"), stop=stop, seed=seed, features=features
         )
-        judged = evaluate_model.named("evaluate_headway")(
-            run=run, flow="transit", floor=floor, model=trained.outputs["model"], dataset=trained.outputs["dataset"]
-        )
-        with dsl.If(judged.outputs["Output"] == True, "accepted"):
-            register_model.named("register_headway")(
-                run=run, flow="transit", region=vertex_region, image=serving_image, model=trained.outputs["model"]
-            )
+        judge("headway", trained, run, "transit", floor, vertex_region, serving_image)
 
 
 @dsl.pipeline
