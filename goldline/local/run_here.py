@@ -95,7 +95,7 @@ def retry(home: Path, task: str, run: str = "latest") -> int:
 
 
 class Progress:
-    """Shows tasks as they run, on a terminal; elsewhere it is quiet."""
+    """Shows tasks as they end, and on a terminal the one that runs."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -104,20 +104,20 @@ class Progress:
     def started(self, task: str) -> None:
         """A task started."""
         if self._live:
-            self._out.write(f"  … {task}")
-            self._out.flush()
+            self._show(f"  … {task}")
 
     def ended(self, task: str, status: str, seconds: float) -> None:
         """A task ended."""
-        if self._live:
-            mark = "✓" if status == "succeeded" else "✗"
-            self._out.write(f"\r\x1b[K  {mark} {task:<28}{seconds:6.1f} s\n")
-            self._out.flush()
+        over = "\r\x1b[K" if self._live else ""  # what `started` wrote
+        self._show(f"{over}  {'✓' if status == 'succeeded' else '✗'} {task:<28}{seconds:6.1f} s\n")
 
     def skipped(self, task: str) -> None:
         """A task was not run, since one before it failed."""
-        if self._live:
-            self._out.write(f"  - {task:<28}skipped, what it needs failed\n")
+        self._show(f"  - {task:<28}skipped, what it needs failed\n")
+
+    def _show(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
 
 
 def _run(folder: Path, use: stack.Use, progress: Progress) -> Outcome:

@@ -131,6 +131,7 @@ def published(place: Place, first: subprocess.CompletedProcess[str]) -> dict[str
 def test_a_run_succeeds_and_says_what_it_did(place: Place, first: subprocess.CompletedProcess[str]) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     assert f"succeeded: {DAY}" in first.stdout
+    assert "✓ stg_sales " in first.stdout  # each task as it ends, also where no terminal is
     summary = place.summary()
     assert (summary["status"], summary["run_date"], summary["error"]) == ("succeeded", DAY.isoformat(), None)
     assert {(t["name"], t["flow"]) for t in summary["tasks"] if t["status"] == "succeeded"} == {
