@@ -62,6 +62,28 @@ resource "google_project_iam_member" "pipeline_firestore" {
   }
 }
 
+# `goldline doctor` reads the database's settings (is point-in-time recovery on?). Every predefined role that may also reads
+# documents or changes something, so this one holds that permission alone.
+resource "google_project_iam_custom_role" "database_settings" {
+  role_id     = "goldlineDatabaseSettings"
+  title       = "goldline: read a Firestore database's settings"
+  description = "Whether there is a database, of which type, and with point-in-time recovery; none of its documents."
+  permissions = ["datastore.databases.getMetadata"]
+
+  depends_on = [google_project_service.used["iam.googleapis.com"]]
+}
+
+resource "google_project_iam_member" "submitter_firestore" {
+  project = var.project
+  role    = google_project_iam_custom_role.database_settings.name
+  member  = local.submitter
+
+  condition {
+    title      = "one database"
+    expression = "resource.name == \"projects/${var.project}/databases/${var.firestore_database}\""
+  }
+}
+
 resource "google_storage_bucket_iam_member" "pipeline" {
   # legacyBucketReader is the smallest role with storage.buckets.get, which the check that the lake is there needs.
   for_each = toset(["roles/storage.objectUser", "roles/storage.legacyBucketReader"])
@@ -89,7 +111,10 @@ resource "google_bigquery_dataset_iam_member" "pipeline" {
 }
 
 resource "google_bigquery_dataset_iam_member" "submitter" {
-  dataset_id = google_bigquery_dataset.layer["ops"].dataset_id
+  # backfill asks ops.runs; replay brings the tables that a task read, of any layer; doctor looks where the datasets lie.
+  for_each = google_bigquery_dataset.layer
+
+  dataset_id = each.value.dataset_id
   role       = "roles/bigquery.dataViewer"
   member     = local.submitter
 }
@@ -109,6 +134,13 @@ resource "google_secret_manager_secret_iam_member" "pipeline" {
   secret_id = google_secret_manager_secret.pii_key.id
   role      = each.key
   member    = local.pipeline
+}
+
+resource "google_secret_manager_secret_iam_member" "submitter" {
+  # doctor looks whether there is an enabled version: viewer shows no value.
+  secret_id = google_secret_manager_secret.pii_key.id
+  role      = "roles/secretmanager.viewer"
+  member    = local.submitter
 }
 
 resource "google_artifact_registry_repository_iam_member" "pipeline_images" {
