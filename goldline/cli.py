@@ -99,9 +99,11 @@ def _add_cloud_commands(commands: Any) -> None:  # noqa: ANN401, argparse does n
     follow.set_defaults(command=_follow)
 
     schedule = commands.add_parser(
-        "schedule", parents=[environment, image], help="create, list, pause, resume or replace schedules on Vertex AI"
+        "schedule",
+        parents=[environment, image],
+        help="create, list, pause, resume or replace schedules on Vertex AI; prune deletes those that were replaced",
     )
-    schedule.add_argument("verb", choices=("create", "list", "pause", "resume", "replace"))
+    schedule.add_argument("verb", choices=("create", "list", "pause", "resume", "replace", "prune"))
     schedule.add_argument("names", nargs="*", metavar="name", help="such as nightly (default: all in goldline.yaml)")
     schedule.set_defaults(command=_schedule)
 

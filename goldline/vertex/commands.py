@@ -17,7 +17,7 @@ def run_of(environment: str, job_id: str) -> CloudRun:
 
 
 def schedule(environment: str, verb: str, names: Sequence[str], image: str) -> int:
-    """Create, list, pause, resume or replace schedules."""
+    """Create, list, pause, resume, replace or prune schedules."""
     from goldline.vertex.schedules import Schedules
 
     where, spec, cloud = prepared(environment, image)

@@ -5,6 +5,7 @@ cache's key holds the image's name. `python -m goldline.vertex.image` prints wha
 """
 
 import hashlib
+import re
 import tomllib
 from pathlib import Path
 
@@ -40,6 +41,25 @@ def content_tag(root: Path = ROOT) -> str:
 def name(repository: str = "", root: Path = ROOT) -> str:
     """The image's full name, in a repository such as `europe-west1-docker.pkg.dev/my-project/goldline`."""
     return f"{repository.rstrip('/')}/{IMAGE}:{content_tag(root)}".removeprefix("/")
+
+
+def difference(image: str, root: Path = ROOT) -> str:
+    """A line on the code of an image, where it is not the code that lies here; empty where it is, or none can tell.
+
+    Only a tag that was made of content tells: not one of another form, and not where a digest is given, which is what
+    counts then, whatever tag stands before it.
+
+    Args:
+        image: its name, as in goldline.yaml.
+        root: the repository.
+    """
+    found = re.search(rf":([0-9a-f]{{{TAG_LENGTH}}})$", image)
+    if not found or found[1] == (here := content_tag(root)):
+        return ""
+    return (
+        f"the image {image.rsplit('/', 1)[-1]} is not of the code here, which is {here}: SELECTs and graph are sent "
+        f"from here, the tasks run the image's code. For the code here: make image, push it, name it in goldline.yaml"
+    )
 
 
 def version(root: Path = ROOT) -> str:

@@ -23,6 +23,7 @@ from goldline.vertex import environments
 from goldline.vertex.api import PASSING, Cloud
 from goldline.vertex.environments import Environment, Scalar
 from goldline.vertex.errors import CloudError
+from goldline.vertex.image import difference
 from goldline.vertex.images import by_digest
 from goldline.vertex.progress import Progress, failures
 from goldline.vertex.signature import complete, declared_in
@@ -121,9 +122,10 @@ def prepared(
         environment: its name in goldline.yaml.
         image: another one than the environment's.
         given: parameters on top of the environment's.
-        out: where to say that the spec is compiled afresh.
+        out: where to say that the spec is compiled afresh, or that the image has other code than what lies here.
     """
-    spec = json.loads(specs.fresh(out or sys.stdout))
+    out = out or sys.stdout
+    spec = json.loads(specs.fresh(out))
     declared = declared_in(spec)
     where = environments.load(environment, declared)
     values = complete(where.values(given or {}), declared)
@@ -131,8 +133,11 @@ def prepared(
         contracts = load_all(specs.ROOT / "sql").values()
         refreshed(str(names), [c.table for c in contracts if isinstance(c, TableContract)])
     uploadable(spec, where, "to-be-resolved")
+    image = image or where.image
+    if told := difference(image):
+        out.write(f"{told}\n")
     cloud = Cloud()
-    return where, uploadable(spec, where, by_digest(cloud, image or where.image)), cloud
+    return where, uploadable(spec, where, by_digest(cloud, image)), cloud
 
 
 def pipeline_job(

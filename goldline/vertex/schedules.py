@@ -6,9 +6,11 @@ shortly before a run is due. So no run is lost, and none starts twice. Broken of
 """
 
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, Literal, TextIO
 
 from goldline.jobs import label
@@ -21,6 +23,8 @@ from goldline.vertex.signature import complete, declared_in
 CONTENT = "goldline_schedule"  # the label, on a schedule's runs, that says what it was made from
 # Longer than the requests of a replacement take with all their retries.
 SWITCH = timedelta(minutes=10)
+POLL_SECONDS = 1.0  # how often a deletion is looked after
+DELETE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,26 @@ class Schedules:
             self._order(each, "resume")
             self._tell(name, "is resumed", each)
 
+    def prune(self, name: str) -> None:
+        """Delete the schedules that replacements left paused: those made by goldline, while another one is active.
+
+        Where none is active nothing is deleted: somebody paused it, and may want it again. The runs that a deleted one
+        started stay.
+
+        Raises:
+            CloudError: an API refused, or a deletion failed.
+        """
+        found = self._found(name)
+        if not any(s.state == "ACTIVE" for s in found):
+            self.out.write(f"no schedule {self._title(name)!r} is active: nothing is deleted\n")
+            return
+        old = [s for s in found if s.state == "PAUSED" and s.content]
+        for each in old:
+            self._delete(each)
+            self._tell(name, "is deleted: an old one", each)
+        if not old:
+            self.out.write(f"no schedule {self._title(name)!r} is left from a replacement\n")
+
     def show(self) -> None:
         """Show what there is, and whether it is what goldline.yaml and the spec say."""
         for name in self.environment.schedules:
@@ -211,6 +235,22 @@ class Schedules:
             # A second try, after a lost answer to the first, may be refused for what the first did.
             if self.cloud.get(service(self.environment), f"v1/{schedule.name}").get("state") != wanted:
                 raise
+
+    def _delete(self, schedule: Found) -> None:
+        try:
+            operation = self.cloud.call("DELETE", service(self.environment), f"v1/{schedule.name}")
+        except CloudError as error:
+            if error.status == HTTPStatus.NOT_FOUND:  # a second try, after a lost answer to the first
+                return
+            raise
+        until = time.monotonic() + DELETE_SECONDS
+        while not operation.get("done"):
+            if time.monotonic() > until:
+                raise CloudError(f"{schedule.name}: {operation['name']} is not done after {DELETE_SECONDS:.0f} s")
+            time.sleep(POLL_SECONDS)
+            operation = self.cloud.get(service(self.environment), f"v1/{operation['name']}")
+        if error := operation.get("error"):
+            raise CloudError(f"{schedule.name} was not deleted: {error.get('message')}")
 
     def _refuse_shortly_before(self, name: str, there: Iterable[Found]) -> None:
         now = datetime.now(UTC)

@@ -36,7 +36,7 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[StandI
     """A server of the test's own, which Google's libraries find as they find the real one."""
     from standin import StandIn
 
-    from goldline.vertex import api, backfill, runs
+    from goldline.vertex import api, backfill, runs, schedules
 
     with StandIn().running() as server:
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(server.credentials(tmp_path)))
@@ -44,6 +44,7 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[StandI
         monkeypatch.setattr(api, "FIRST_PAUSE", 0.001)
         monkeypatch.setattr(runs, "POLL_SECONDS", 0)
         monkeypatch.setattr(backfill, "POLL_SECONDS", 0)
+        monkeypatch.setattr(schedules, "POLL_SECONDS", 0)
         yield server
 
 

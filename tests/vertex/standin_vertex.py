@@ -36,6 +36,8 @@ class Vertex:
         # What becomes of a new job: a script whose steps change it, one step each time that it is looked at.
         self.script: Callable[[Json], Script] = succeeding
         self._scripts: dict[str, Script] = {}
+        self.refusal = ""  # of the next deletions, as their operations tell it
+        self._deletions: dict[str, Iterator[Json]] = {}
         job, schedule = f"{PARENT}/pipelineJobs", f"{PARENT}/schedules"
         for method, path, handler in (
             ("POST", job, self._create_job),
@@ -46,10 +48,13 @@ class Vertex:
             ("GET", schedule, self._list_schedules),
             ("GET", f"v1/({PARENT[3:]}/schedules/[^/:]+)", self._get_schedule),
             ("DELETE", f"v1/({PARENT[3:]}/schedules/[^/:]+)", self._delete_schedule),
+            ("GET", f"v1/({PARENT[3:]}/operations/delete-[^/:]+)", self._deletion),
             ("POST", f"v1/({PARENT[3:]}/schedules/[^/:]+):pause", self._pause),
             ("POST", f"v1/({PARENT[3:]}/schedules/[^/:]+):resume", self._resume),
         ):
             standin.route(method, REGION, path, handler)
+        # The SDK's REST transport asks for operations below /ui/.
+        standin.route("GET", "ui", f"({PARENT[3:]}/operations/delete-[^/:]+)", self._deletion)
 
     def _create_job(self, request: Request) -> Json:
         [parent] = request.parts
@@ -123,8 +128,24 @@ class Vertex:
         return self.schedules[name]
 
     def _delete_schedule(self, request: Request) -> Json:
-        self.schedules.pop(self._get_schedule(request)["name"])
-        return {"name": "operations/1", "done": True}
+        if request.body:
+            raise invalid("the request body must be empty")
+        name = self._get_schedule(request)["name"]
+        if self.refusal:
+            outcome: Json = {"error": {"code": 9, "message": self.refusal}}
+        else:
+            del self.schedules[name]
+            outcome = {"response": {"@type": "type.googleapis.com/google.protobuf.Empty"}}
+        operation = f"{name.rsplit('/', 2)[0]}/operations/delete-{len(self._deletions) + 1}"
+        # Not done yet at its first look.
+        self._deletions[operation] = iter([{}, {"done": True, **outcome}])
+        return {"name": operation}
+
+    def _deletion(self, request: Request) -> Json:
+        name = request.parts[0]
+        if name not in self._deletions:
+            raise Refused(404, "NOT_FOUND", f"{name} was not found")
+        return {"name": name, **next(self._deletions[name])}
 
     def _pause(self, request: Request) -> Json:
         return self._turn(request, "ACTIVE", "PAUSED")

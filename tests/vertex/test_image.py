@@ -57,6 +57,28 @@ def test_the_name_is_in_a_repository_or_bare() -> None:
     )
 
 
+def test_an_image_of_other_code_is_told() -> None:
+    repository, here = "europe-west1-docker.pkg.dev/p/goldline/goldline", image.content_tag()
+    assert image.difference(f"{repository}:{here}") == ""
+    told = image.difference(f"{repository}:1f0c9b2d4e6a8057")
+    assert told.startswith(f"the image goldline:1f0c9b2d4e6a8057 is not of the code here, which is {here}: ")
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "goldline:1.0",
+        "goldline:20261120",  # eight hexadecimal digits
+        "goldline",
+        f"goldline@sha256:{'1f0c9b2d4e6a8057' * 4}",
+        f"goldline:1f0c9b2d4e6a8057@sha256:{'1' * 64}",
+    ],
+)
+def test_where_no_tag_tells_of_content_nothing_is_compared(name: str) -> None:
+    assert image.difference(f"europe-west1-docker.pkg.dev/p/goldline/{name}") == ""
+
+
 def test_docker_is_shown_what_is_hashed() -> None:
     shown = (ROOT / ".dockerignore").read_text().splitlines()
     let_in = {line.removeprefix("!") for line in shown if line.startswith("!")}

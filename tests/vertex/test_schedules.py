@@ -29,9 +29,9 @@ def schedules(settings: Path, google: Google, vertex: Vertex, out: io.StringIO) 
     return Schedules(where, spec, cloud, out)
 
 
-def changed(schedules: Schedules) -> Schedules:
+def changed(schedules: Schedules, how: str = "changed") -> Schedules:
     """The same after a change of the spec."""
-    spec = {**schedules.spec, "pipelineInfo": {**schedules.spec["pipelineInfo"], "description": "changed"}}
+    spec = {**schedules.spec, "pipelineInfo": {**schedules.spec["pipelineInfo"], "description": how}}
     return Schedules(schedules.environment, spec, schedules.cloud, schedules.out)
 
 
@@ -134,6 +134,66 @@ def test_lost_answers_to_pause_and_resume_do_no_harm(schedules: Schedules, verte
     assert states(vertex) == ["PAUSED", "ACTIVE"]
 
 
+def names(vertex: Vertex) -> list[str]:
+    return [name.rsplit("/", 1)[-1] for name in vertex.schedules]
+
+
+def twice_replaced(schedules: Schedules) -> None:
+    """1 and 2 are left paused, 3 is active."""
+    schedules.create("nightly")
+    changed(schedules).replace("nightly")
+    changed(schedules, "again").replace("nightly")
+
+
+def test_pruning_deletes_what_replacements_left(schedules: Schedules, vertex: Vertex, out: io.StringIO) -> None:
+    twice_replaced(schedules)
+    schedules.create("training")
+    schedules.pause("training")
+    schedules.prune("nightly")
+    assert names(vertex) == ["3", "4"]
+    assert states(vertex) == ["ACTIVE", "PAUSED"]
+    assert "goldline dev nightly is deleted: an old one: 2\ngoldline dev nightly is deleted: an old one: 1\n" in (
+        out.getvalue()
+    )
+    schedules.prune("nightly")
+    assert names(vertex) == ["3", "4"]
+    assert "no schedule 'goldline dev nightly' is left from a replacement" in out.getvalue()
+
+
+def test_pruning_deletes_nothing_where_none_is_active(
+    schedules: Schedules, vertex: Vertex, standin: StandIn, out: io.StringIO
+) -> None:
+    twice_replaced(schedules)
+    changed(schedules, "again").pause("nightly")
+    schedules.prune("nightly")
+    assert states(vertex) == ["PAUSED"] * 3
+    assert not standin.sent("DELETE", "")
+    assert "no schedule 'goldline dev nightly' is active: nothing is deleted" in out.getvalue()
+
+
+def test_pruning_leaves_alone_what_goldline_did_not_make(schedules: Schedules, vertex: Vertex) -> None:
+    twice_replaced(schedules)
+    first, *_ = vertex.schedules.values()
+    del first["createPipelineJobRequest"]["pipelineJob"]["labels"]
+    schedules.prune("nightly")
+    assert names(vertex) == ["1", "3"]
+
+
+def test_a_lost_answer_to_a_deletion_does_no_harm(schedules: Schedules, vertex: Vertex, standin: StandIn) -> None:
+    twice_replaced(schedules)
+    standin.fail("DELETE", "schedules/2", "lost")
+    schedules.prune("nightly")
+    assert names(vertex) == ["3"]
+    assert [r.path[-1] for r in standin.sent("DELETE", "")] == ["2", "2", "1"]  # the second try is told that it is gone
+
+
+def test_a_deletion_that_fails_is_told(schedules: Schedules, vertex: Vertex) -> None:
+    twice_replaced(schedules)
+    vertex.refusal = "it is in use"
+    with pytest.raises(CloudError, match="schedules/2 was not deleted: it is in use"):
+        schedules.prune("nightly")
+
+
 def test_no_schedule_is_replaced_shortly_before_a_run(schedules: Schedules, vertex: Vertex) -> None:
     schedules.create("nightly")
     [made] = vertex.schedules.values()
@@ -167,6 +227,7 @@ def test_the_command_line_creates_lists_pauses_and_resumes_all(
     assert shown("list").count("as in goldline.yaml") == 2
     shown("resume")
     assert states(vertex) == ["ACTIVE", "ACTIVE"]
+    assert shown("prune").count("is left from a replacement") == 2
 
 
 def test_a_schedule_that_goldline_yaml_lacks_is_refused(schedules: Schedules) -> None:

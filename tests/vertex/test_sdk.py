@@ -54,7 +54,7 @@ def test_the_sdk_would_send_the_same(vertex: Vertex, standin: StandIn, tmp_path:
     assert len(vertex.jobs) == 2
 
 
-def test_the_sdk_sees_and_turns_the_same_schedules(standin: StandIn, vertex: Vertex) -> None:
+def test_the_sdk_sees_turns_and_deletes_the_same_schedules(standin: StandIn, vertex: Vertex) -> None:
     where, uploaded, cloud = prepared("dev")
     schedules = Schedules(where, uploaded, cloud, io.StringIO())
     schedules.create("nightly")
@@ -69,3 +69,11 @@ def test_the_sdk_sees_and_turns_the_same_schedules(standin: StandIn, vertex: Ver
         mine, sdks = standin.sent("POST", f":{verb}$")
         assert mine.path == sdks.path
     assert [s["state"] for s in vertex.schedules.values()] == ["ACTIVE"]
+    changed = {**uploaded, "pipelineInfo": {**uploaded["pipelineInfo"], "description": "changed"}}
+    Schedules(where, changed, cloud, io.StringIO()).replace("nightly")
+    schedules.replace("nightly")
+    schedules.prune("nightly")
+    theirs.delete()
+    mine, sdks = standin.sent("DELETE", "")
+    assert (mine.path.rsplit("/", 1), mine.query, mine.body) == ([sdks.path.rsplit("/", 1)[0], "2"], {}, b"")
+    assert not vertex.schedules

@@ -16,6 +16,7 @@ from goldline.parameters import ParameterError
 from goldline.vertex import submit
 from goldline.vertex.environments import load
 from goldline.vertex.errors import CloudError
+from goldline.vertex.image import content_tag
 from goldline.vertex.progress import again
 from goldline.vertex.signature import complete
 from goldline.vertex.upload import SpecError, uploadable
@@ -52,6 +53,22 @@ def test_a_run_is_submitted_with_all_that_vertex_needs(vertex: Vertex, standin: 
     assert declared["bucket"]["defaultValue"] == "acme-data-dev-goldline"
     assert run.address in out.getvalue()
     assert run.address.endswith(f"/locations/europe-west1/pipelines/runs/{run.job_id}?project=acme-data-dev")
+
+
+def test_an_image_of_other_code_is_told_and_used(google: Google, vertex: Vertex) -> None:
+    """SQL travels in the spec, so a run with an older image may be just what is wanted."""
+    [key] = [key for key in google.resources if key[1].endswith("/tags/1.0")]
+    for tag in ("1f0c9b2d4e6a8057", content_tag()):
+        google.resources[key[0], key[1].replace("/1.0", f"/{tag}")] = google.resources[key]
+    image, told = "europe-west1-docker.pkg.dev/acme-data-dev/goldline/goldline", []
+    for name in (f"{image}:1f0c9b2d4e6a8057", f"{image}:{content_tag()}", f"{image}@{DIGEST}", ""):
+        out = io.StringIO()
+        submit("dev", image=name, out=out)
+        told.append(
+            re.findall("^the image goldline:1f0c9b2d4e6a8057 is not of the code here.*make image", out.getvalue())
+        )
+    assert [len(each) for each in told] == [1, 0, 0, 0]
+    assert len(vertex.jobs) == 4
 
 
 @pytest.mark.parametrize(
