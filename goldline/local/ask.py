@@ -1,4 +1,4 @@
-"""`goldline query`: one statement to the local warehouse, its rows as a table or as JSON."""
+"""One statement to the local warehouse: `goldline query`, its rows as a table or as JSON; in a notebook, as a frame."""
 
 import datetime
 import json
@@ -6,10 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from goldline.local import stack
 from goldline.local.servers import PROJECT
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from google.cloud.bigquery.table import RowIterator
 
 WIDTH = 60  # characters of a value that a table shows
 
@@ -20,11 +24,8 @@ def ask(home: Path, sql: str, *, as_json: bool, out: TextIO | None = None) -> in
 
     out = out or sys.stdout
     with stack.using(home) as use:
-        os.environ.update(use.environment)
-        from goldline.clients import TIMEOUT, bigquery_client
-
         try:
-            rows = bigquery_client(PROJECT, "US").query_and_wait(sql, api_timeout=TIMEOUT)
+            rows = _rows(use, sql)
         except GoogleAPICallError as error:
             print(f"goldline: {error.message}", file=sys.stderr)
             return 1
@@ -35,6 +36,24 @@ def ask(home: Path, sql: str, *, as_json: bool, out: TextIO | None = None) -> in
     else:
         out.write(_table(names, [[_shown(row[name]) for name in names] for row in content]))
     return 0
+
+
+def frame(home: Path, sql: str) -> "pd.DataFrame":
+    """The rows of a statement, for a notebook; a DATE is a date of Python's, a TIMESTAMP has its zone.
+
+    Raises:
+        GoogleAPICallError: the warehouse refuses the statement.
+    """
+    with stack.using(home) as use:
+        found: pd.DataFrame = _rows(use, sql).to_arrow(create_bqstorage_client=False).to_pandas()
+    return found
+
+
+def _rows(use: stack.Use, sql: str) -> "RowIterator":
+    os.environ.update(use.environment)
+    from goldline.clients import TIMEOUT, bigquery_client
+
+    return bigquery_client(PROJECT, "US").query_and_wait(sql, api_timeout=TIMEOUT)
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

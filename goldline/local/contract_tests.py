@@ -12,15 +12,20 @@ from goldline.local.sqltest import ReferenceEngine, check_sql, run_cases
 from goldline.spec import ROOT
 
 
-def run_contract_tests(home: Path, table: str | None, out: TextIO | None = None) -> int:
+def run_contract_tests(home: Path, table: str | None, out: TextIO | None = None, folder: Path = ROOT / "sql") -> int:
     """Check the SQL, run the cases of one table or of all; 1 if anything is wrong.
+
+    Args:
+        home: the stack's.
+        table: as `stg_sales`, `silver.stg_sales` or `sales/stg_sales`; None: all.
+        out: where to show what happens.
+        folder: SELECTs and contracts; another one than the repository's to try a change in a copy.
 
     Raises:
         ContractError: a contract is wrong.
         LookupError: there is no such table.
     """
     out = out or sys.stdout
-    folder = ROOT / "sql"
     if problems := check_sql(folder):
         out.write("".join(f"{problem}\n" for problem in problems))
         return 1

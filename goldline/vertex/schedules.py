@@ -249,8 +249,8 @@ class Schedules:
                 raise CloudError(f"{schedule.name}: {operation['name']} is not done after {DELETE_SECONDS:.0f} s")
             time.sleep(POLL_SECONDS)
             operation = self.cloud.get(service(self.environment), f"v1/{operation['name']}")
-        if error := operation.get("error"):
-            raise CloudError(f"{schedule.name} was not deleted: {error.get('message')}")
+        if failed := operation.get("error"):
+            raise CloudError(f"{schedule.name} was not deleted: {failed.get('message')}")
 
     def _refuse_shortly_before(self, name: str, there: Iterable[Found]) -> None:
         now = datetime.now(UTC)
