@@ -30,6 +30,7 @@ PERMISSIONS = (
     "aiplatform.pipelineJobs.create",
     "aiplatform.pipelineJobs.get",
     "aiplatform.schedules.create",
+    "aiplatform.schedules.delete",
     "aiplatform.schedules.list",
     "bigquery.jobs.create",
 )

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
+from goldline import spec as specs
+from goldline.contract import SourceContract, load_all
 from goldline.sql import reads
 from goldline.vertex.api import address
 from goldline.vertex.errors import CloudError
@@ -59,7 +61,7 @@ def fetch(run: CloudRun, task: str, folder: Path, out: TextIO | None = None) -> 
     uris = {a["uri"] for each in artifacts.values() for a in each if str(a.get("uri", "")).startswith("gs://")}
     for uri in sorted(uris):
         _fetch_objects(run, str(uri), folder / "lake", out)
-    _fetch_tables(run, _tables(parameters, artifacts), folder / "tables", out)
+    _fetch_tables(run, tables_of(parameters, artifacts), folder / "tables", out)
     return str(content["task"])
 
 
@@ -76,7 +78,7 @@ def _chosen(inputs: Inputs, task: str) -> str:
     return str(failed[0])
 
 
-def _tables(parameters: Mapping[str, Any], artifacts: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, str]:
+def tables_of(parameters: Mapping[str, Any], artifacts: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, str]:
     """The full names of the tables that a task reads, by what goldline calls them."""
     found = {}
     card = json.loads(parameters["run"]) if "run" in parameters else {}
@@ -89,10 +91,14 @@ def _tables(parameters: Mapping[str, Any], artifacts: Mapping[str, Iterable[Mapp
             )
     if card:
         named = reads(parameters["select"]) if "select" in parameters else set()
-        # What bronze's views show is files, which come as an artifact, and the commits that count them in.
-        wanted = {COMMITS if name.startswith("bronze.") else name for name in named}
+        # What a source's view shows is files, which come as an artifact, and the commits that count them in.
+        wanted = {COMMITS if name in _views() else name for name in named}
         found |= {name: f"{card['project']}.{prefix}{name}" for name in sorted(wanted)}
     return found
+
+
+def _views() -> set[str]:
+    return {c.view for c in load_all(specs.ROOT / "sql").values() if isinstance(c, SourceContract)}
 
 
 def _fetch_objects(run: CloudRun, uri: str, folder: Path, out: TextIO) -> None:
