@@ -31,13 +31,15 @@ from goldline.history import DayManifest
 from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake, LakeError
 from goldline.record import CheckResult, Record, recorded
-from goldline.run import Run
+from goldline.run import EPOCH, Run
 
 LOG = logging.getLogger(__name__)
 FLOW = "transit"
 FILES = {"stop_times": "bronze.stop_times", "trips": "bronze.trips"}
 REJECTED, DAYS = "bronze.rejected_history", "bronze.transit_days"
 DAY_FILE = re.compile(r"/service_date=(\d{4}-\d\d-\d\d)/(?:([0-9a-f]{16})/.+|(manifest\.json))$")
+HEADWAYS = "gold.fct_headways"
+REACH = datetime.timedelta(days=14)  # how far before @since sql/transit/fct_headways.sql builds dates anew
 SHORT = 16  # digits of a checksum that tell archives apart in paths and tables
 
 
@@ -52,6 +54,7 @@ class Loaded:
     days: int = 0
     refused: dict[str, str] = field(default_factory=dict)  # why, by day
     rows: dict[str, int] = field(default_factory=dict)  # by table
+    late: list[datetime.date] = field(default_factory=list)  # days too old for this run's headways
 
     def add(self, rows: Mapping[str, int], days: int) -> None:
         """Count a month."""
@@ -80,6 +83,7 @@ def load_month(run: Run, contracts: Mapping[str, TableContract], history: str, f
         failed = {month: error for month, days in loader.new_days() if (error := loader.load(month, days))}
         loaded = loader.loaded
         loaded.add(rows, 0)
+        loaded.late = loader.late()
         _tell(record, loaded)
         if failed:
             raise LoadError("; ".join(f"{month} was not loaded: {error}" for month, error in failed.items()))
@@ -97,6 +101,7 @@ class Loader:
         self.jobs = Jobs(run, "load_month")
         self.loaded = Loaded()
         self.fresh: set[str] = set()  # days that this very run landed
+        self.days: list[datetime.date] = []  # that were loaded
 
     def new_days(self) -> Iterator[tuple[str, list[datetime.date]]]:
         """By month, the days that are landed and not loaded from the archive that they are landed from."""
@@ -152,12 +157,20 @@ class Loader:
                 dates = [row["service_date"] for row in counted]
                 stages.publish(tables.values(), dates)
             self._count(month, counted)
+            self.days += dates
         except JobError as error:
             return str(error)
         rows = {FILES["stop_times"]: "stop_time_rows", FILES["trips"]: "trip_rows", REJECTED: "rejected_rows"}
         self.loaded.add({table: sum(row[name] for row in counted) for table, name in rows.items()}, len(counted))
         LOG.info("%s: %d days loaded, %d refused", month, len(counted), len(refused))
         return ""
+
+    def late(self) -> list[datetime.date]:
+        """Of the days that were loaded, those that the headways of this run will not be built anew for."""
+        since = self.run.since.get(FLOW, EPOCH)
+        if since == EPOCH or self.run.refreshes(HEADWAYS):
+            return []
+        return [day for day in self.days if day < since - REACH]
 
     def _write(self, tables: Mapping[str, TableContract], stages: Stages, days: Sequence[datetime.date]) -> list[Row]:
         """Write the days' rows as a Parquet file a table; a row of bronze.transit_days for each that could be read."""
@@ -275,9 +288,15 @@ def _literal(kind: str, value: object) -> str:
 
 def _tell(record: Record, loaded: Loaded) -> None:
     rejected = loaded.rows.get(REJECTED, 0)
+    young = f"days are young enough for {HEADWAYS}"
+    if loaded.late:
+        named = ", ".join(map(str, loaded.late))
+        young = f"{young}; make it anew with `goldline run --full-refresh {HEADWAYS}` for {named}"[:1000]
+        LOG.warning("%d loaded days: expected %s", len(loaded.late), young)
     caught: Iterable[tuple[str, str, int]] = (
         (REJECTED, "lines can be read", rejected),
         (DAYS, "days are what their manifests say", len(loaded.refused)),
+        (DAYS, young, len(loaded.late)),
     )
     record.checks = [CheckResult(subject=s, name=n, level="warn", failing=count) for s, n, count in caught]
     record.counts = {"days": loaded.days, **loaded.rows}
