@@ -3,8 +3,8 @@
 A day that is new (not loaded yet, or landed anew from another archive) becomes rows of declared types; lines that
 cannot be rows are kept beside, with the reason. A month's new days go into stages by one load job a table, and from
 there in the place of those days' partitions by one atomic statement a table: a day that is loaded twice is there
-once. The last table to be written is bronze.transit_days: a day that does not stand there is loaded again. Only one
-day's lines are in memory at a time, however many months there are.
+once. The last table to be written is bronze.transit_days: a day that does not stand there is loaded again. Only a few
+days' lines are in memory at a time, however many months there are.
 """
 
 import datetime
@@ -12,11 +12,12 @@ import gzip
 import hashlib
 import logging
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -40,6 +41,7 @@ REJECTED, DAYS = "bronze.rejected_history", "bronze.transit_days"
 DAY_FILE = re.compile(r"/service_date=(\d{4}-\d\d-\d\d)/(?:([0-9a-f]{16})/.+|(manifest\.json))$")
 HEADWAYS = "gold.fct_headways"
 REACH = datetime.timedelta(days=14)  # how far before @since sql/transit/fct_headways.sql builds dates anew
+AHEAD = 2  # days that are read while one is written
 SHORT = 16  # digits of a checksum that tell archives apart in paths and tables
 
 
@@ -175,14 +177,14 @@ class Loader:
     def _write(self, tables: Mapping[str, TableContract], stages: Stages, days: Sequence[datetime.date]) -> list[Row]:
         """Write the days' rows as a Parquet file a table; a row of bronze.transit_days for each that could be read."""
         counted: list[Row] = []
-        with ExitStack() as stack, ThreadPoolExecutor(1) as ahead:
+        with ExitStack() as stack, ThreadPoolExecutor(AHEAD) as ahead:
             out = {table: stack.enter_context(stages.writing(contract)) for table, contract in tables.items()}
-            # While a day is written, the next is read: two at most are in memory.
-            reading = ahead.submit(self._read, days[0])
-            for next_day in (*days[1:], None):
-                day = reading.result()
-                if next_day:
-                    reading = ahead.submit(self._read, next_day)
+            # While a day is written, the next ones are read: AHEAD and one at most are in memory.
+            reading = deque(ahead.submit(self._read, day) for day in days[:AHEAD])
+            others = iter(days[AHEAD:])
+            while reading:
+                day = reading.popleft().result()
+                reading.extend(ahead.submit(self._read, other) for other in islice(others, 1))
                 if isinstance(day, _Refused):
                     self.loaded.refused[str(day.service_date)] = day.why
                     LOG.warning("%s is not loaded: %s", day.service_date, day.why)

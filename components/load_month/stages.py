@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 import pyarrow.parquet as pq
+from google.cloud import bigquery
 
 from components.build_table import statements
 from goldline import arrow
@@ -93,7 +94,7 @@ class Stages:
 
     def _expire(self, stage: str) -> None:
         """See that a stage goes even where this process is killed before it ends."""
-        table = self.jobs.client.get_table(stage, timeout=TIMEOUT)
+        table = bigquery.Table(stage)
         table.expires = now() + STAGE_LIFE
         self.jobs.client.update_table(table, ["expires"], timeout=TIMEOUT)
 

@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 
 from components.load_month.lines import UnreadableError, read_lines
 from components.load_month.load import REACH, Loaded, LoadError, load_month
+from components.load_month.stages import STAGE_LIFE, Stages
 from goldline import arrow
 from goldline.contract import TableContract, parse_all
 from goldline.gtfs import FILES, MANIFEST, FeedFile, FeedManifest, feed_folder, layout
 from goldline.history import COLUMNS, FOLDER, DayManifest, HistoryFile, day_folder, manifest_path
+from goldline.jobs import Jobs
 from goldline.lake import Lake
-from goldline.record import Record
+from goldline.record import Record, now
 from goldline.run import Run
 from goldline.schema import ensure
 from goldline.tables import loading
@@ -191,6 +193,16 @@ def test_days_too_old_for_the_headways_are_named_with_the_cure(
     assert bronze.load(bronze.make(full_refresh=("fct_headways",)).model_copy(update=later)).late == []
     bronze.land(late, stop("c"))
     assert bronze.load().late == []  # a first run reads everything
+
+
+def test_a_stage_goes_by_itself_where_nobody_deletes_it(bronze: Bronze) -> None:
+    run = bronze.make()
+    stage = run.table("bronze.trips")  # any table
+    before = bronze.client.get_table(stage)
+    Stages(run, Jobs(run, "load_month"), bronze.lake, "b")._expire(stage)
+    after = bronze.client.get_table(stage)
+    assert (before.expires, after.schema) == (None, before.schema)
+    assert now() < after.expires <= now() + STAGE_LIFE
 
 
 def test_a_feed_is_loaded_when_it_is_another_one(bronze: Bronze) -> None:
