@@ -21,8 +21,9 @@ SERVER_TESTS := tests/local/test_stack.py tests/local/test_firestore.py $(wildca
 # What builds whole flows on the local warehouse, or runs the compiled spec more than once: minutes.
 FLOW_TESTS := tests/components/test_transit.py tests/components/test_load_month.py tests/components/test_headways.py \
 	tests/components/test_export_faults.py tests/end_to_end/test_clicks_and_startups.py tests/end_to_end/test_new_flow.py \
-	tests/end_to_end/test_notebook.py tests/sql/test_lake_flows.py tests/vertex/test_cloud_run.py \
-	tests/components/test_land_files.py tests/components/test_download_gtfs.py tests/components/test_download_history.py
+	tests/end_to_end/test_notebook.py tests/end_to_end/test_transit_run.py tests/sql/test_lake_flows.py \
+	tests/vertex/test_cloud_run.py tests/components/test_land_files.py tests/components/test_download_gtfs.py \
+	tests/components/test_download_history.py
 PYTEST := .venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test

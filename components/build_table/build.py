@@ -1,11 +1,12 @@
 """Write, audit, publish: how a SELECT becomes a table.
 
 1. The SELECT goes into a raw stage.
-2. Rows with a `_reject_reason` go to the rejects table; of the rest, a merge keeps the newest of each key. They land
-   in a stage that has the contract's schema and the table's layout.
-3. The contract's checks run on that stage. What fails is never seen by a reader: the last good table stays.
-4. The stage is published in one atomic step: a MERGE, a copy onto the run date's partition, or CREATE OR REPLACE.
-   `write: replace` puts the stage's rows in the place of the partitions that it has rows of, whole, by one MERGE.
+2. Rows with a `_reject_reason` go to the rejects table; of the rest, a merge keeps the newest of each key. For a merge
+   and a snapshot they land in a stage that has the contract's schema and the table's layout; else the raw stage's
+   rows without a reason are the ones to publish, and need not be written once more.
+3. The contract's checks run on those rows. What fails is never seen by a reader: the last good table stays.
+4. They are published in one atomic step: a MERGE, a copy onto the run date's partition, or CREATE OR REPLACE.
+   `write: replace` puts them in the place of the partitions that it has rows of, whole, by one MERGE.
    Never DELETE and INSERT: in BigQuery concurrent transactions on one table cancel each other.
 """
 
@@ -136,9 +137,10 @@ class Builder:
         return profile["selected"], profile["rejected"]
 
     def _write_stage_and_audit(self) -> Mapping[str, Any]:
-        """The rows to publish into a stage like the table, and what the audit says of them."""
-        rows = statements.stage(self.contract, self._stage("raw"))
-        self._create("stage", self.contract.columns, self.contract, rows)
+        """The rows to publish, into a stage like the table where one is needed, and what the audit says of them."""
+        if statements.needs_stage(self.contract):
+            rows = statements.stage(self.contract, self._stage("raw"))
+            self._create("stage", self.contract.columns, self.contract, rows)
         audit = statements.audit(self.contract, self._audited_rows)
         return self._audited("audit", audit, self._run_date if self.contract.write == "snapshot" else [])
 
@@ -181,20 +183,18 @@ class Builder:
         """The stage into the table; how many of its rows the table holds, and how many lost to newer versions there."""
         if self._replaces_all:
             self._drop_if_laid_out_otherwise()
-            rows = f"select * from `{self._stage('stage')}`"
-            self.jobs.query("publish", self._replace(rows))
+            self.jobs.query("publish", self._replace(f"select * from {self._audited_rows}"))
             return self._count("true"), 0
         if self.contract.write == "snapshot":
             self._replace_partition("stage", self.target, staged)
             return self._count(f"`{self.contract.partition_by}` = date '{self.run.run_date}'"), 0
         if not staged:
             return 0, 0
-        stage = self._stage("stage")
         if self.contract.write == "replace":
-            columns = (c.name for c in self.contract.columns)
-            sql = statements.replace(self.target, columns, f"`{stage}`", str(self.contract.partition_by), partitions)
-            self.jobs.query("publish", sql)
+            columns, by = (c.name for c in self.contract.columns), str(self.contract.partition_by)
+            self.jobs.query("publish", statements.replace(self.target, columns, self._audited_rows, by, partitions))
             return self._count(statements.in_partitions(self.contract, partitions)), 0
+        stage = self._stage("stage")
         self.jobs.query("publish", statements.merge(self.contract, self.target, stage, partitions))
         [row] = self.jobs.query("verify", statements.merged(self.contract, self.target, stage, partitions))
         return row["published"], row["outdated"]
@@ -237,8 +237,10 @@ class Builder:
 
     @property
     def _audited_rows(self) -> str:
-        """What the checks look at: the stage, or for a view what it would show."""
-        return f"(\n{self.select}\n)" if self.contract.write == "view" else f"`{self._stage('stage')}`"
+        """What is checked and published: the stage, the raw stage's good rows, or what a view would show."""
+        if self.contract.write == "view":
+            return f"(\n{self.select}\n)"
+        return statements.to_publish(self.contract, self._stage("raw"), self._stage("stage"))
 
     def _stage(self, step: str) -> str:
         digest = _sha256(self.run.run_id)[:8]

@@ -63,6 +63,16 @@ def stage(contract: TableContract, raw: str) -> str:
     return f"{select}\nqualify row_number() over (partition by {_listed(contract.primary_key)} order by {order}) = 1"
 
 
+def needs_stage(contract: TableContract) -> bool:
+    """Whether the rows to publish are written once more: a merge reads them twice, a snapshot copies its partition."""
+    return contract.write in ("merge", "snapshot")
+
+
+def to_publish(contract: TableContract, raw: str, staged: str) -> str:
+    """The rows to publish: a table in back-ticks, or a query in brackets."""
+    return f"`{staged}`" if needs_stage(contract) else f"(\n{stage(contract, raw)}\n)"
+
+
 def rejects(contract: TableContract, raw: str) -> str:
     """The rows with a reason, as the rejects table holds them."""
     key = _record("r", contract.primary_key)

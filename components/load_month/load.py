@@ -3,8 +3,8 @@
 A day that is new (not loaded yet, or landed anew from another archive) becomes rows of declared types; lines that
 cannot be rows are kept beside, with the reason. A month's new days go into stages by one load job a table, and from
 there in the place of those days' partitions by one atomic statement a table: a day that is loaded twice is there
-once. The last table to be written is bronze.transit_days: a day that does not stand there is loaded again. Only one
-day's lines are in memory at a time, however many months there are.
+once. The last table to be written is bronze.transit_days: a day that does not stand there is loaded again. Only a few
+days' lines are in memory at a time, however many months there are.
 """
 
 import datetime
@@ -12,11 +12,12 @@ import gzip
 import hashlib
 import logging
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -31,13 +32,16 @@ from goldline.history import DayManifest
 from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake, LakeError
 from goldline.record import CheckResult, Record, recorded
-from goldline.run import Run
+from goldline.run import EPOCH, Run
 
 LOG = logging.getLogger(__name__)
 FLOW = "transit"
 FILES = {"stop_times": "bronze.stop_times", "trips": "bronze.trips"}
 REJECTED, DAYS = "bronze.rejected_history", "bronze.transit_days"
 DAY_FILE = re.compile(r"/service_date=(\d{4}-\d\d-\d\d)/(?:([0-9a-f]{16})/.+|(manifest\.json))$")
+HEADWAYS = "gold.fct_headways"
+REACH = datetime.timedelta(days=14)  # how far before @since sql/transit/fct_headways.sql builds dates anew
+AHEAD = 2  # days that are read while one is written
 SHORT = 16  # digits of a checksum that tell archives apart in paths and tables
 
 
@@ -52,6 +56,7 @@ class Loaded:
     days: int = 0
     refused: dict[str, str] = field(default_factory=dict)  # why, by day
     rows: dict[str, int] = field(default_factory=dict)  # by table
+    late: list[datetime.date] = field(default_factory=list)  # days too old for this run's headways
 
     def add(self, rows: Mapping[str, int], days: int) -> None:
         """Count a month."""
@@ -80,6 +85,7 @@ def load_month(run: Run, contracts: Mapping[str, TableContract], history: str, f
         failed = {month: error for month, days in loader.new_days() if (error := loader.load(month, days))}
         loaded = loader.loaded
         loaded.add(rows, 0)
+        loaded.late = loader.late()
         _tell(record, loaded)
         if failed:
             raise LoadError("; ".join(f"{month} was not loaded: {error}" for month, error in failed.items()))
@@ -97,6 +103,7 @@ class Loader:
         self.jobs = Jobs(run, "load_month")
         self.loaded = Loaded()
         self.fresh: set[str] = set()  # days that this very run landed
+        self.days: list[datetime.date] = []  # that were loaded
 
     def new_days(self) -> Iterator[tuple[str, list[datetime.date]]]:
         """By month, the days that are landed and not loaded from the archive that they are landed from."""
@@ -152,6 +159,7 @@ class Loader:
                 dates = [row["service_date"] for row in counted]
                 stages.publish(tables.values(), dates)
             self._count(month, counted)
+            self.days += dates
         except JobError as error:
             return str(error)
         rows = {FILES["stop_times"]: "stop_time_rows", FILES["trips"]: "trip_rows", REJECTED: "rejected_rows"}
@@ -159,17 +167,24 @@ class Loader:
         LOG.info("%s: %d days loaded, %d refused", month, len(counted), len(refused))
         return ""
 
+    def late(self) -> list[datetime.date]:
+        """Of the days that were loaded, those that the headways of this run will not be built anew for."""
+        since = self.run.since.get(FLOW, EPOCH)
+        if since == EPOCH or self.run.refreshes(HEADWAYS):
+            return []
+        return [day for day in self.days if day < since - REACH]
+
     def _write(self, tables: Mapping[str, TableContract], stages: Stages, days: Sequence[datetime.date]) -> list[Row]:
         """Write the days' rows as a Parquet file a table; a row of bronze.transit_days for each that could be read."""
         counted: list[Row] = []
-        with ExitStack() as stack, ThreadPoolExecutor(1) as ahead:
+        with ExitStack() as stack, ThreadPoolExecutor(AHEAD) as ahead:
             out = {table: stack.enter_context(stages.writing(contract)) for table, contract in tables.items()}
-            # While a day is written, the next is read: two at most are in memory.
-            reading = ahead.submit(self._read, days[0])
-            for next_day in (*days[1:], None):
-                day = reading.result()
-                if next_day:
-                    reading = ahead.submit(self._read, next_day)
+            # While a day is written, the next ones are read: AHEAD and one at most are in memory.
+            reading = deque(ahead.submit(self._read, day) for day in days[:AHEAD])
+            others = iter(days[AHEAD:])
+            while reading:
+                day = reading.popleft().result()
+                reading.extend(ahead.submit(self._read, other) for other in islice(others, 1))
                 if isinstance(day, _Refused):
                     self.loaded.refused[str(day.service_date)] = day.why
                     LOG.warning("%s is not loaded: %s", day.service_date, day.why)
@@ -275,9 +290,15 @@ def _literal(kind: str, value: object) -> str:
 
 def _tell(record: Record, loaded: Loaded) -> None:
     rejected = loaded.rows.get(REJECTED, 0)
+    young = f"days are young enough for {HEADWAYS}"
+    if loaded.late:
+        named = ", ".join(map(str, loaded.late))
+        young = f"{young}; make it anew with `goldline run --full-refresh {HEADWAYS}` for {named}"[:1000]
+        LOG.warning("%d loaded days: expected %s", len(loaded.late), young)
     caught: Iterable[tuple[str, str, int]] = (
         (REJECTED, "lines can be read", rejected),
         (DAYS, "days are what their manifests say", len(loaded.refused)),
+        (DAYS, young, len(loaded.late)),
     )
     record.checks = [CheckResult(subject=s, name=n, level="warn", failing=count) for s, n, count in caught]
     record.counts = {"days": loaded.days, **loaded.rows}

@@ -3,11 +3,13 @@
 import datetime
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 import pyarrow.parquet as pq
+from google.cloud import bigquery
 
 from components.build_table import statements
 from goldline import arrow
@@ -59,13 +61,14 @@ class Stages:
         self._files[contract.table] = path
 
     def publish(self, contracts: Iterable[TableContract], days: Sequence[datetime.date]) -> None:
-        """Put what was written in the place of the days' rows, of each table in one atomic step.
+        """Put what was written in the place of the days' rows, of each table in one atomic step; tables side by side.
 
         Raises:
-            JobError: BigQuery could not.
+            JobError: BigQuery could not, for one of them; the others are published or not.
         """
-        for contract in contracts:
-            self._publish(contract, days)
+        with ThreadPoolExecutor() as pool:
+            for done in [pool.submit(self._publish, contract, days) for contract in contracts]:
+                done.result()
 
     def publish_whole(self, contract: TableContract, path: str = "") -> None:
         """Put what was written, or what a file of the lake holds, in the place of a table's rows, by one load job.
@@ -91,7 +94,7 @@ class Stages:
 
     def _expire(self, stage: str) -> None:
         """See that a stage goes even where this process is killed before it ends."""
-        table = self.jobs.client.get_table(stage, timeout=TIMEOUT)
+        table = bigquery.Table(stage)
         table.expires = now() + STAGE_LIFE
         self.jobs.client.update_table(table, ["expires"], timeout=TIMEOUT)
 

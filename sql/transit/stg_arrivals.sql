@@ -41,41 +41,34 @@ observed as (
         seen._line,
         seen._archive,
         seen._loaded_date,
-        zone.time_zone,
-        -- Seconds after the day's midnight in the agency's zone; a day has 23, 24 or 25 hours.
-        seen.arrival_time - unix_seconds(parse_timestamp('%Y-%m-%d', cast(seen.service_date as string), zone.time_zone)) as seconds_of_day,
+        -- No moment is made of what is none, such as milliseconds: that would fail the query.
+        if(
+            abs(seen.arrival_time - unix_date(seen.service_date) * 86400) < 1000000,
+            timestamp_seconds(seen.arrival_time),
+            null
+        ) as arrived_at,
         row_number() over (
             partition by seen.service_date, seen.trip_uid, seen.stop_id, seen.arrival_time is null
             order by seen.last_observed desc, seen._line desc
         ) as place
     from bronze.stop_times as seen
-    cross join zone
     left join trips
         on seen.service_date = trips.service_date and seen.trip_uid = trips.trip_uid
     where seen._loaded_date between @since and @run_date
 ),
 
-judged as (
-    select
-        *,
-        case
-            when arrival_time is null then 'arrival_time is missing'
-            -- A trip belongs to the day that it starts on, and may end on the next.
-            when seconds_of_day not between -86400 and 3 * 86400 then 'arrival_time is not of the day'
-            when route_id is null then 'the route is told neither by trips.csv nor by the id of the trip'
-            when direction_id is null then 'the direction is told neither by trips.csv nor by the id of the trip'
-            when place > 1 then 'the trip stops there twice: the row that was observed last counts'
-        end as _reject_reason
-    from observed
-),
-
 timed as (
     select
-        *,
-        -- No moment is made of what is none: that would fail the query.
-        if(abs(seconds_of_day) < 1000000, timestamp_seconds(arrival_time), null) as arrived_at,
-        if(departure_time - arrival_time between 0 and 86400, timestamp_seconds(departure_time), null) as departed_at
-    from judged
+        observed.*,
+        zone.time_zone,
+        extract(datetime from observed.arrived_at at time zone zone.time_zone) as arrived_local,
+        if(
+            observed.departure_time - observed.arrival_time between 0 and 86400,
+            timestamp_seconds(observed.departure_time),
+            null
+        ) as departed_at
+    from observed
+    cross join zone
 )
 
 select
@@ -94,13 +87,23 @@ select
 
     timed.arrived_at,
     timed.departed_at,
-    extract(datetime from timed.arrived_at at time zone timed.time_zone) as arrived_local,
+    timed.arrived_local,
     timed.time_zone,
 
     timed._line,
     timed._archive,
     timed._loaded_date,
-    timed._reject_reason
+    case
+        when timed.arrival_time is null then 'arrival_time is missing'
+        -- A trip belongs to the day that it starts on, by the agency's clock, and may end on the next.
+        when
+            timed.arrived_local is null
+            or date_diff(date(timed.arrived_local), timed.service_date, day) not between -1 and 2
+            then 'arrival_time is not of the day'
+        when timed.route_id is null then 'the route is told neither by trips.csv nor by the id of the trip'
+        when timed.direction_id is null then 'the direction is told neither by trips.csv nor by the id of the trip'
+        when timed.place > 1 then 'the trip stops there twice: the row that was observed last counts'
+    end as _reject_reason
 from timed
 left join stops
     on timed.stop_id = stops.stop_id

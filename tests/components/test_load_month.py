@@ -6,7 +6,8 @@ import gzip
 import hashlib
 import io
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -16,12 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.load_month.lines import UnreadableError, read_lines
-from components.load_month.load import Loaded, LoadError, load_month
+from components.load_month.load import REACH, Loaded, LoadError, load_month
+from components.load_month.stages import STAGE_LIFE, Stages
 from goldline import arrow
 from goldline.contract import TableContract, parse_all
 from goldline.gtfs import FILES, MANIFEST, FeedFile, FeedManifest, feed_folder, layout
 from goldline.history import COLUMNS, FOLDER, DayManifest, HistoryFile, day_folder, manifest_path
+from goldline.jobs import Jobs
 from goldline.lake import Lake
+from goldline.record import Record, now
 from goldline.run import Run
 from goldline.schema import ensure
 from goldline.tables import loading
@@ -163,6 +167,42 @@ def test_one_bad_month_does_not_stop_the_others_and_is_named(bronze: Bronze) -> 
     loaded = bronze.load(bronze.make(date(2026, 11, 21)))
     assert (loaded.days, list(loaded.refused)) == (1, [str(second)])
     assert "expected 7 lines, got 1" in loaded.refused[str(second)]
+
+
+def test_days_too_old_for_the_headways_are_named_with_the_cure(
+    bronze: Bronze, caplog: pytest.LogCaptureFixture
+) -> None:
+    sql = (Path(__file__).parents[2] / "sql/transit/fct_headways.sql").read_text()
+    assert f"touched_date >= date_sub(@since, interval {REACH.days} day)" in sql
+    later = {"since": {"transit": DAY}}
+    late, in_reach = DAY - REACH - timedelta(days=1), DAY - REACH
+    for day in (late, in_reach):
+        bronze.land(day, stop("a"))
+    run = bronze.make().model_copy(update=later)
+    assert bronze.load(run).late == [late]
+    record = Record.model_validate_json(bronze.lake.read_text(f"{run.records}/tasks/load_month.json"))
+    [told] = [c for c in record.checks if "young enough" in c.name]
+    assert (told.level, told.failing) == ("warn", 1)
+    for said in (told.name, caplog.text):
+        assert str(late) in said
+        assert str(in_reach) not in said
+        assert "--full-refresh gold.fct_headways" in said
+    # Loaded already, or read again all the same: nothing to tell.
+    assert bronze.load(bronze.make().model_copy(update=later)).late == []
+    bronze.land(late, stop("b"))
+    assert bronze.load(bronze.make(full_refresh=("fct_headways",)).model_copy(update=later)).late == []
+    bronze.land(late, stop("c"))
+    assert bronze.load().late == []  # a first run reads everything
+
+
+def test_a_stage_goes_by_itself_where_nobody_deletes_it(bronze: Bronze) -> None:
+    run = bronze.make()
+    stage = run.table("bronze.trips")  # any table
+    before = bronze.client.get_table(stage)
+    Stages(run, Jobs(run, "load_month"), bronze.lake, "b")._expire(stage)
+    after = bronze.client.get_table(stage)
+    assert (before.expires, after.schema) == (None, before.schema)
+    assert now() < after.expires <= now() + STAGE_LIFE
 
 
 def test_a_feed_is_loaded_when_it_is_another_one(bronze: Bronze) -> None:

@@ -234,6 +234,35 @@ def test_a_merge_inside_a_transaction_is_undone_with_it(warehouse: Warehouse) ->
     assert warehouse.rows("select n from {d}.t") == [(6,)]
 
 
+def test_a_merge_on_false_replaces_partitions_whole_or_not_at_all(warehouse: Warehouse) -> None:
+    warehouse.rows("create table {d}.t (d date not null, n int64 not null) partition by d")
+    warehouse.rows("insert {d}.t select date_add(date '2026-11-20', interval x day), x from unnest([0, 0, 1, 2]) x")
+    warehouse.rows(
+        "create table {d}.new as select date '2026-11-20' as d, 7 as n union all select date '2026-11-23', 8"
+    )
+    replacing = """
+        merge {{d}}.t as t using {} as s on false
+        when not matched by source and t.`d` in (@d, date '2026-11-23') then delete
+        when not matched then insert (`d`, `n`) values (s.`d`, {})
+    """
+    for broken in ("if(s.n = 8, null, s.n)", "if(s.n = 8, error('stop'), s.n)"):
+        with pytest.raises(BadRequest):
+            warehouse.rows(replacing.format("{d}.new", broken), d=DAY)
+        assert warehouse.rows("select n from {d}.t order by n") == [(0,), (0,), (1,), (2,)]
+    job = warehouse.run(replacing.format("(select d, n from {d}.new as r where n > 0)", "s.n"), d=DAY)
+    assert (job.dml_stats.deleted_row_count, job.dml_stats.inserted_row_count, job.num_dml_affected_rows) == (2, 2, 4)
+    assert warehouse.rows("select d, n from {d}.t order by n") == [
+        (datetime.date(2026, 11, day), n) for day, n in ((21, 1), (22, 2), (20, 7), (23, 8))
+    ]
+    # A source that reads the target is read before anything is deleted.
+    warehouse.rows("create view {d}.seen as select d, n + 1 as n from {d}.t")
+    for source in ("(select d, n + 1 as n from {d}.t)", "{d}.seen"):
+        kept = warehouse.rows("select n from {d}.t where d not in (date '2026-11-20', date '2026-11-23') order by n")
+        read = warehouse.rows("select n + 1 from {d}.t")
+        warehouse.rows(replacing.format(source, "s.n"), d=DAY)
+        assert sorted(warehouse.rows("select n from {d}.t")) == sorted(kept + read)
+
+
 def test_two_transactions_on_one_table(warehouse: Warehouse) -> None:
     warehouse.rows("create table {d}.t as select 0 as n")
     script = f"""

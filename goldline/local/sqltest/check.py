@@ -170,24 +170,25 @@ class TableCheck:
 def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[str, str]]:
     """Every statement that a build makes of a contract, by the name of its step."""
     select = select.rstrip().rstrip(";")
-    audited = f"(\n{select}\n)" if contract.write == "view" else f"`{stage_name('stage', contract)}`"
+    raw, stage = stage_name("raw", contract), stage_name("stage", contract)
+    audited = f"(\n{select}\n)" if contract.write == "view" else statements.to_publish(contract, raw, stage)
     for check in contract.checks:
         yield f"failing rows of {check.name}", statements.failing_rows(check, audited)
     if contract.write == "view":
         yield "create_view", statements.create_view(contract, contract.table, select)
         yield "audit", statements.audit(contract, audited)
         return
-    raw, stage = stage_name("raw", contract), stage_name("stage", contract)
     yield "raw", f"create or replace table `{raw}` options ({OPTIONS}) as\n{select}"
     yield "profile", statements.profile(contract, raw)
-    staged = statements.stage(contract, raw)
-    yield "stage", statements.create(stage, contract.columns, contract, staged, OPTIONS)
+    if statements.needs_stage(contract):
+        staged = statements.stage(contract, raw)
+        yield "stage", statements.create(stage, contract.columns, contract, staged, OPTIONS)
     if contract.rejects:
         rejects = statements.rejects(contract, raw)
         yield "rejects", statements.create(contract.rejected_table, RejectedRow.columns(), None, rejects, OPTIONS)
     yield "audit", statements.audit(contract, audited)
     if contract.write == "rebuild":
-        rows = f"select * from `{stage}`"
+        rows = f"select * from {audited}"
         yield "publish", statements.create(contract.table, contract.columns, contract, rows, OPTIONS)
     if contract.write == "merge":
         days = [datetime.date(2026, 11, 19), datetime.date(2026, 11, 20)]
@@ -195,7 +196,7 @@ def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[s
         yield "merged", statements.merged(contract, contract.table, stage, days)
     if contract.write == "replace":
         names, day = [c.name for c in contract.columns], str(contract.partition_by)
-        yield "replace", statements.replace(contract.table, names, f"`{stage}`", day, [datetime.date(2026, 11, 20)])
+        yield "replace", statements.replace(contract.table, names, audited, day, [datetime.date(2026, 11, 20)])
 
 
 def _place(path: Path, check: int, line: int, column: int) -> tuple[int, int]:
