@@ -79,14 +79,27 @@ class Part(BaseModel):
         return Findings(**{kind: Counter(by) for kind, by in self.findings.items()})
 
 
+class Counts(BaseModel):
+    """What Firestore counted at the read time.
+
+    Attributes:
+        documents: of the collection.
+        expected: of them, those to read.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    documents: int
+    expected: int
+
+
 class Progress(BaseModel):
     """How far an attempt got: what it reads, and what its whole parts hold.
 
     Attributes:
         asked: the mode that was asked for.
         plan: what is read, as it was decided by the first try.
-        documents: in the collection as of the read time.
-        expected: documents to read, as Firestore counted them at the read time.
+        counts: what there is to read, once it was counted.
         key_check: fingerprint of the key of its pseudonyms.
         contract_hash: of the contract that its files keep.
         ranges: what the documents were split into, and how far each got.
@@ -100,8 +113,7 @@ class Progress(BaseModel):
     asked: str
     plan: Plan
     read_time: datetime.datetime
-    documents: int
-    expected: int
+    counts: Counts | None
     origin: str
     key_version: str
     key_check: str
@@ -146,6 +158,14 @@ def why_not(progress: Progress, contract: SourceContract, key: Key, asked: str, 
     return None
 
 
+def count(database: Database, question: Question, read_time: datetime.datetime) -> Counts:
+    """How many documents a collection has at a moment, and how many of them a question asks for."""
+    parent, whole = question.parent(database), Question(question.collection)
+    documents, _ = database.count(parent, whole.query(), read_time)
+    expected = documents if question == whole else database.count(parent, question.query(), read_time)[0]
+    return Counts(documents=documents, expected=expected)
+
+
 def contract_hash(contract: SourceContract) -> str:
     """What files of one attempt must have in common."""
     return hashlib.sha256(contract.model_dump_json().encode()).hexdigest()
@@ -178,9 +198,12 @@ class Attempt:
             for keys in self._landed_keys():
                 self._keep(keys)
         todo = [number for number, part in enumerate(self.progress.ranges) if not part.is_read]
-        pace = Pace(self.progress.origin, self.progress.total("rows"), self.progress.expected)
-        with ThreadPoolExecutor(READERS, "range") as pool:
+        counts = self.progress.counts
+        pace = Pace(self.progress.origin, self.progress.total("rows"), counts.expected if counts else None)
+        with ThreadPoolExecutor(READERS + (counts is None), "range") as pool:
             landing = [pool.submit(self._land_range, number, connect, question, pace) for number in todo]
+            if counts is None:
+                landing.append(pool.submit(self._count, connect, question, pace))
             try:
                 wait(landing, return_when=FIRST_EXCEPTION)
             finally:
@@ -225,6 +248,13 @@ class Attempt:
         return self.progress.total("rows") + self.progress.deleted + self.progress.carried
 
     @property
+    def counts(self) -> Counts:
+        """What Firestore counted; known once all was landed."""
+        if self.progress.counts is None:
+            raise RuntimeError("nothing was counted yet")
+        return self.progress.counts
+
+    @property
     def unexplained(self) -> int | None:
         """How far the collection's size is from what the documents read explain; None where nothing is comparable.
 
@@ -235,7 +265,7 @@ class Attempt:
         base = self.plan.base
         if base is None or base.documents is None:
             return None
-        return self.progress.documents - base.documents - self.progress.total("created")
+        return self.counts.documents - base.documents - self.progress.total("created")
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[pq.ParquetWriter]:
@@ -310,6 +340,14 @@ class Attempt:
             }
         )
 
+    def _count(self, connect: Callable[[], Database], question: Question, pace: Pace) -> None:
+        database = connect()
+        counts = count(database, question, self.progress.read_time)
+        database.close()
+        pace.expected = counts.expected
+        with self._saving:
+            self.progress = self.progress.model_copy(update={"counts": counts})
+
     def _save_range(self, number: int, part: Part) -> None:
         with self._saving:
             ranges = [*self.progress.ranges]
@@ -329,10 +367,10 @@ class Attempt:
         return int(pc.sum(pc.greater(batch["_created"], since)).as_py() or 0)
 
     def _check(self, progress: Progress) -> None:
-        if (rows := progress.total("rows")) != progress.expected:
+        if (rows := progress.total("rows")) != self.counts.expected:
             save(self.run, self.contract, None)  # the next try starts anew
             raise ExportError(
-                f"{progress.origin}: Firestore counted {progress.expected} documents at {progress.read_time}, "
+                f"{progress.origin}: Firestore counted {self.counts.expected} documents at {progress.read_time}, "
                 f"but the stream gave {rows}; nothing was committed"
             )
         if self.plan.mode == FULL and rows and not self.has_keys:

@@ -17,7 +17,7 @@ from google.cloud import bigquery
 
 from components.export_firestore import attempt as attempts
 from components.export_firestore import reader
-from components.export_firestore.attempt import Attempt, Part, Progress
+from components.export_firestore.attempt import Attempt, Counts, Part, Progress
 from components.export_firestore.plan import FULL, ExportError, Plan, make_plan
 from components.export_firestore.reader import Question
 from components.export_firestore.rules import Findings
@@ -129,23 +129,26 @@ def _begin(
     origin: str,
     mode: str,
 ) -> Progress:
-    """Fix the moment as of which all is read, count at it, and split what is to be read."""
-    database = connect()
-    whole, question = Question(collection), _question(contract, collection, plan)
-    parent = whole.parent(database)
-    total, read_time = database.count(parent, whole.query())
-    expected = total
-    if plan.mode != FULL:
-        expected, _ = database.count(parent, question.query(), read_time)
-    ranges = reader.split(database, question, -(-expected // attempts.PART_ROWS), read_time)
+    """Fix the moment as of which all is read, and split what is to be read.
+
+    What is read as one stream is counted beside it: of millions a count takes long.
+    """
+    database, question = connect(), _question(contract, collection, plan)
+    read_time = database.moment()
+    counted: list[Counts] = []
+
+    def count() -> int:
+        counted.append(attempts.count(database, question, read_time))
+        return counted[0].expected
+
+    ranges = reader.split(database, question, count, attempts.PART_ROWS, read_time)
     database.close()
     return Progress(
         attempt=f"{run.run_id}-{secrets.token_hex(4)}",
         asked=mode,
         plan=plan,
         read_time=read_time,
-        documents=total,
-        expected=expected,
+        counts=counted[0] if counted else None,
         origin=origin,
         key_version=key.version,
         key_check=key.fingerprint,
@@ -179,7 +182,7 @@ def _commit(attempt: Attempt) -> None:
         rows=attempt.rows,
         mode=progress.plan.mode,
         watermark=progress.plan.watermark,
-        documents=progress.documents,
+        documents=attempt.counts.documents,
         origin=progress.origin,
         pii_key_version=progress.key_version,
         pii_key_check=progress.key_check,
@@ -193,7 +196,7 @@ def _commit(attempt: Attempt) -> None:
 
 def _exported(attempt: Attempt) -> Exported:
     done = attempt.progress
-    numbers: dict[str, int | float] = {"documents": done.documents, "read": done.total("rows")}
+    numbers: dict[str, int | float] = {"documents": attempt.counts.documents, "read": done.total("rows")}
     numbers |= {"deleted": done.deleted, "carried": done.carried, "undated": done.total("undated")}
     numbers |= {"bytes": done.total("encoded"), "retries": done.total("retries")}
     numbers["seconds"] = round(sum(part.seconds for part in done.ranges), 3)

@@ -9,12 +9,16 @@ EVERY = 10.0  # seconds
 
 
 class Pace:
-    """Counts the documents of ranges that are read side by side, and logs how it goes."""
+    """Counts the documents of ranges that are read side by side, and logs how it goes.
 
-    def __init__(self, what: str, done: int, expected: int) -> None:
+    Attributes:
+        expected: how many documents there are, once that is known.
+    """
+
+    def __init__(self, what: str, done: int, expected: int | None) -> None:
+        self.expected = expected
         self._what = what
         self._done = done
-        self._expected = expected
         self._began = self._told = time.monotonic()
         self._first = done
         self._lock = threading.Lock()
@@ -28,8 +32,11 @@ class Pace:
                 return
             self._told = moment
             rate = (self._done - self._first) / (moment - self._began)
-            left = max(self._expected - self._done, 0) / rate if rate else 0.0
+            if self.expected is None:
+                LOG.info("%s: %d documents, %d a second", self._what, self._done, rate)
+                return
+            left = max(self.expected - self._done, 0) / rate if rate else 0.0
             LOG.info(
                 "%s: %d of %d documents, %d a second, %d:%02d left",
-                *(self._what, self._done, self._expected, rate, left // 60, left % 60),
+                *(self._what, self._done, self.expected, rate, left // 60, left % 60),
             )

@@ -9,7 +9,7 @@ import datetime
 import logging
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Queue, ShutDown
@@ -97,21 +97,32 @@ class Question:
         return query
 
 
-def split(database: Database, question: Question, parts: int, read_time: datetime.datetime) -> list[Range]:
-    """Ranges that hold a collection's documents, each once: about so many, or one where Firestore does not split.
+def split(
+    database: Database, question: Question, count: Callable[[], int], rows: int, read_time: datetime.datetime
+) -> list[Range]:
+    """Ranges that hold a collection's documents, each once, about `rows` in each; one where Firestore does not split.
 
     Firestore splits a collection group: all collections of that id, wherever they lie. Where a range begins within a
     document's own subcollection, it begins with that document here, and what lies elsewhere is left out.
+
+    Args:
+        database: that holds the collection.
+        question: which documents.
+        count: says how many they are; not asked where it makes no difference.
+        rows: of a range.
+        read_time: as of when they are read.
     """
-    if parts < 2 or question.clock:
+    if question.clock:
         return [Range()]
     group = StructuredQuery()
     group.from_.add(collection_id=question.collection_id, all_descendants=True)
     group.order_by.add(direction=_ASCENDING).field.field_path = NAME
-    names = database.split(database.root, group, parts, read_time)
-    if names is None:
+    if database.split(database.root, group, 2, read_time) is None:
         LOG.info("%s: the service does not split collections, so it is read as one stream", question.collection)
         return [Range()]
+    if (parts := -(-count() // rows)) < 2:
+        return [Range()]
+    names = database.split(database.root, group, parts, read_time) or []
     collection = f"{question.parent(database)}/{question.collection_id}/"
     ids = {name.removeprefix(collection).partition("/")[0] for name in names if name.startswith(collection)}
     starts = [collection + document_id for document_id in sorted(ids, key=_order)]

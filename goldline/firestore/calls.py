@@ -112,6 +112,16 @@ class Database:
         *_, last = self._tried(lambda: list(self._aggregate(request, timeout=clients.TIMEOUT, metadata=self._metadata)))
         return last.result.aggregate_fields["n"].integer_value, moment(last.read_time)
 
+    def moment(self) -> datetime.datetime:
+        """As of which moment Firestore answers now: asked for a document that nobody has, which reads nothing.
+
+        Raises:
+            GoogleAPICallError: Firestore does not say, tried again and again.
+        """
+        request = BatchGetDocumentsRequest(database=self.name, documents=[f"{self.root}/goldline/none"])
+        *_, last = self._tried(lambda: list(self._get(request, timeout=clients.TIMEOUT, metadata=self._metadata)))
+        return moment(last.read_time)
+
     def split(self, parent: str, group: Proto, parts: int, read_time: datetime.datetime) -> list[str] | None:
         """Names that split a collection group into about so many parts; None where the service has no such call.
 
