@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,10 +49,11 @@ def frame(home: Path, sql: str) -> "pd.DataFrame":
 
 
 def _rows(use: stack.Use, sql: str) -> "RowIterator":
-    os.environ.update(use.environment)
     from goldline.clients import TIMEOUT, bigquery_client
 
-    return bigquery_client(PROJECT, "US").query_and_wait(sql, api_timeout=TIMEOUT)
+    with use.leading():
+        client = bigquery_client(PROJECT, "US")
+    return client.query_and_wait(sql, api_timeout=TIMEOUT)
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,6 +1,5 @@
 """`goldline test`: SQL judged by Google's analyser, and the contracts' unit tests on both engines, in seconds."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -29,8 +28,7 @@ def run_contract_tests(home: Path, table: str | None, out: TextIO | None = None,
     if problems := check_sql(folder):
         out.write("".join(f"{problem}\n" for problem in problems))
         return 1
-    with stack.using(home) as use:
-        os.environ.update(use.environment)
+    with stack.using(home) as use, use.leading():
         from goldline.local.sqltest.warehouse import WarehouseEngine
 
         engine = WarehouseEngine(PROJECT, stack.BUCKET)

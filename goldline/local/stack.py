@@ -191,6 +191,17 @@ class Use:
         """The variables that lead Google's clients to the stack."""
         return self.addresses.environment
 
+    @contextlib.contextmanager
+    def leading(self) -> Iterator[None]:
+        """Within the block Google's clients of this process are led to the stack; then where they were led before."""
+        before = dict(os.environ)
+        os.environ.update(self.environment)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
     def dead(self) -> list[str]:
         """The servers that died since the stack was last seen whole."""
         if self._owned:

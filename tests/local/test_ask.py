@@ -1,6 +1,7 @@
 """What a notebook asks the local warehouse."""
 
 import datetime
+import os
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,10 @@ def test_a_frame_without_rows_has_its_columns(stack: Addresses) -> None:
 def test_a_statement_that_is_refused_says_why(stack: Addresses) -> None:
     with pytest.raises(BadRequest, match="nowhere"):
         frame(Path(stack.home), "select nowhere from (select 1 as n)")
+
+
+def test_whoever_asks_another_stack_stays_with_their_own(stack: Addresses, tmp_path: Path) -> None:
+    before = dict(os.environ)
+    assert frame(tmp_path, "select 1 as n")["n"].to_list() == [1]  # a stack of its own, that ends with the answer
+    assert dict(os.environ) == before
+    assert frame(Path(stack.home), "select 2 as n")["n"].to_list() == [2]
