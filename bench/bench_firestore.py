@@ -6,7 +6,8 @@ own; the ways are taken by turns, so that whatever else the machine does slows a
 naive: `[d.to_dict() for d in collection.stream()]`, a DataFrame, to_parquet. It keeps no contract, treats no personal
 data, fails on the first field whose type drifts (so the documents here have none), and writes to the disk.
 ours: export_firestore from its streams to its committed part files in the lake: typed as the contract of sales says,
-pseudonymised, counted. drained: the encoded documents received and thrown away; no export can be faster.
+pseudonymised, counted beside the stream. drained: the documents counted, then received encoded and thrown away; an
+export is faster only by what it does beside the stream.
 """
 
 import argparse
@@ -110,7 +111,7 @@ def ours(size: int, folder: Path) -> int:
 
 
 def drained(size: int, folder: Path) -> int:
-    """The floor: the bytes of all documents, received."""
+    """The count, then the bytes of all documents, received."""
     from components.export_firestore.reader import Question
     from goldline.firestore.calls import Database
 

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import batched
 
 import pyarrow as pa
@@ -341,9 +341,8 @@ class Attempt:
         )
 
     def _count(self, connect: Callable[[], Database], question: Question, pace: Pace) -> None:
-        database = connect()
-        counts = count(database, question, self.progress.read_time)
-        database.close()
+        with closing(connect()) as database:
+            counts = count(database, question, self.progress.read_time)
         pace.expected = counts.expected
         with self._saving:
             self.progress = self.progress.model_copy(update={"counts": counts})
