@@ -75,9 +75,15 @@ def firestore_metadata(database: str) -> list[tuple[str, str]]:
 
 
 def storage_client(project: str) -> "StorageClient":
-    """A Cloud Storage client."""
+    """A Cloud Storage client.
+
+    By itself each client asks for its bucket in a thread of its own, for the attributes of traces, with tracing or
+    without (google-cloud-storage 3.17): a request that nobody needs, tried again for two minutes where it fails. It is
+    switched off unless the environment says otherwise.
+    """
     from google.cloud.storage import Client as StorageClient
 
+    os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     return StorageClient(project=project, **_anonymous("STORAGE_EMULATOR_HOST"))
 
 
