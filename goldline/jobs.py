@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 JOB_SECONDS = 1800.0
+PAGE_ROWS = 10_000
 TRIES = 3
 IDS_MAX = 10  # failed jobs that a step may leave in one run, all its tries together
 # https://cloud.google.com/bigquery/docs/error-messages: these say "try again"; the last is how a MERGE that lost to
@@ -34,6 +35,7 @@ PASSING = {
 }
 LOST_RACE = re.compile(r"concurrent update|could not serialize|Transaction is aborted", re.IGNORECASE)
 
+Parameters = Sequence[bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter]
 Begin = Callable[[str, dict[str, str]], Any]
 
 
@@ -48,12 +50,23 @@ class Jobs:
         self.run = run
         self.subject = subject
         self.client = bigquery_client(run.project, run.location)
-        self.bytes_billed = 0
+        self._billed: list[int] = []  # statements may run side by side: appending loses none
 
-    def query(
-        self, step: str, sql: str, parameters: Sequence[bigquery.ScalarQueryParameter] = ()
-    ) -> "list[bigquery.Row]":
+    @property
+    def bytes_billed(self) -> int:
+        """Bytes that BigQuery billed for the statements so far."""
+        return sum(self._billed)
+
+    def query(self, step: str, sql: str, parameters: Parameters = ()) -> "list[bigquery.Row]":
         """Run a statement and give its rows."""
+        return self._query(step, sql, parameters)[1]
+
+    def insert(self, step: str, sql: str, parameters: Parameters = ()) -> int:
+        """Run an INSERT or a MERGE and give how many rows it inserted."""
+        job, _ = self._query(step, sql, parameters)
+        return int(job.dml_stats.inserted_row_count) if job.dml_stats else 0
+
+    def _query(self, step: str, sql: str, parameters: Parameters) -> "tuple[bigquery.QueryJob, list[bigquery.Row]]":
         config = bigquery.QueryJobConfig(query_parameters=list(parameters))
 
         def begin(job_id: str, labels: dict[str, str]) -> bigquery.QueryJob:
@@ -61,9 +74,9 @@ class Jobs:
             # Without job_retry=None the client would make up another id for a second try.
             return self.client.query(sql, config, job_id=job_id, timeout=TIMEOUT, job_retry=None)
 
-        job = self._run(step, f"{sql}{config.query_parameters}", begin)
-        self.bytes_billed += job.total_bytes_billed or 0
-        return list(job.result(timeout=JOB_SECONDS))
+        job, rows = self._run(step, f"{sql}{config.query_parameters}", begin, _rows)
+        self._billed.append(job.total_bytes_billed or 0)
+        return job, rows
 
     def copy(self, step: str, source: str, target: str) -> None:
         """Copy a table over another, or over one of its partitions (`table$YYYYMMDD`), in one atomic step."""
@@ -73,7 +86,7 @@ class Jobs:
             config.labels = labels
             return self.client.copy_table(source, target, job_id=job_id, job_config=config, timeout=TIMEOUT)
 
-        self._run(step, f"{source} {target}", begin)
+        self._run(step, f"{source} {target}", begin, _done)
 
     def load(self, step: str, uris: Sequence[str], target: str, schema: list[bigquery.SchemaField]) -> None:
         """Load Parquet files of the lake in the place of what a table holds."""
@@ -89,7 +102,7 @@ class Jobs:
                 list(uris), target, job_id=job_id, job_config=config, timeout=TIMEOUT
             )
 
-        self._run(step, f"{target} {uris}", begin)
+        self._run(step, f"{target} {uris}", begin, _done)
 
     def append(self, step: str, rows: "Iterable[Row]", target: str, schema: list[bigquery.SchemaField]) -> None:
         """Load a few rows into a table."""
@@ -101,15 +114,16 @@ class Jobs:
             return self.client.load_table_from_json(content, target, job_id=job_id, job_config=config, timeout=TIMEOUT)
 
         if content:
-            self._run(step, target, begin)
+            self._run(step, target, begin, _done)
 
-    def _run(self, step: str, content: str, begin: Begin) -> Any:  # noqa: ANN401, the kinds of job share no base
+    def _run[T](self, step: str, content: str, begin: Begin, wait: Callable[[Any], T]) -> tuple[Any, T]:
+        """A job that is done, and what waiting for it gave."""
         tries = 0
         used = 0  # ids of this step that belong to failed jobs
         while True:
             job, is_new = self._begin(self._job_id(step, content, used), step, begin)
             try:
-                job.result(timeout=JOB_SECONDS)
+                return job, wait(job)
             except GoogleAPICallError as error:
                 used += 1
                 tries += is_new  # a job that an earlier try of this task left failed costs nothing but its id
@@ -117,8 +131,6 @@ class Jobs:
                     raise JobError(f"{self.subject}, step {step}: {_said(job, error)}") from error
                 LOG.warning("%s, step %s: %s; trying again", self.subject, step, _said(job, error))
                 time.sleep(2**tries - 1)
-            else:
-                return job
 
     def _begin(self, job_id: str, step: str, begin: Begin) -> tuple[Any, bool]:
         labels = {"goldline_run": self.run.run_id, "goldline_subject": self.subject, "goldline_step": step}
@@ -144,6 +156,16 @@ def date_parameter(name: str, value: datetime.date) -> bigquery.ScalarQueryParam
 def label(text: str) -> str:
     """A text as labels take it: https://cloud.google.com/bigquery/docs/labels-intro#requirements."""
     return re.sub(r"[^a-z0-9_-]", "_", text.lower())[:63]
+
+
+def _rows(job: bigquery.QueryJob) -> "list[bigquery.Row]":
+    # With a size of pages the answer that says "done" brings the first one; else it takes another request.
+    found = job.result(page_size=PAGE_ROWS, timeout=JOB_SECONDS)
+    return list(found) if found.total_rows else []
+
+
+def _done(job: Any) -> None:  # noqa: ANN401, the kinds of job share no base
+    job.result(timeout=JOB_SECONDS)
 
 
 def _passing(job: Any, error: GoogleAPICallError) -> bool:  # noqa: ANN401

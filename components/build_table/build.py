@@ -1,13 +1,14 @@
 """Write, audit, publish: how a SELECT becomes a table.
 
 1. The SELECT goes into a raw stage.
-2. Rows with a `_reject_reason` go to the rejects table; of the rest, a merge keeps the newest of each key. For a merge
-   and a snapshot they land in a stage that has the contract's schema and the table's layout; else the raw stage's
-   rows without a reason are the ones to publish, and need not be written once more.
+2. Of its rows without a `_reject_reason`, a merge keeps the newest of each key. For a merge and a snapshot they land in
+   a stage that has the contract's schema and the table's layout; else those of the raw stage are the ones to publish,
+   and need not be written once more.
 3. The contract's checks run on those rows. What fails is never seen by a reader: the last good table stays.
-4. They are published in one atomic step: a MERGE, a copy onto the run date's partition, or CREATE OR REPLACE.
-   `write: replace` puts them in the place of the partitions that it has rows of, whole, by one MERGE.
-   Never DELETE and INSERT: in BigQuery concurrent transactions on one table cancel each other.
+4. Rows with a reason go to the rejects table, the others are published, in one atomic step: a MERGE, a copy onto the
+   run date's partition, or CREATE OR REPLACE. `write: replace` puts them in the place of the partitions that it has
+   rows of, whole, by one MERGE. Never DELETE and INSERT: in BigQuery concurrent transactions on one table cancel each
+   other.
 """
 
 import datetime
@@ -15,6 +16,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from google.api_core.exceptions import NotFound
@@ -22,7 +24,7 @@ from google.cloud import bigquery
 
 from components.build_table import statements
 from goldline.clients import TIMEOUT
-from goldline.contract import Column, TableContract, parse, quoted
+from goldline.contract import TableContract, parse, quoted
 from goldline.jobs import Jobs, date_parameter
 from goldline.ops import RejectedRow
 from goldline.record import CheckResult, Record, TableResult, earlier, now, recorded
@@ -89,12 +91,12 @@ class Builder:
             return self._build_view()
         if not self._replaces_all:
             self.contract = in_order_of(ensure(self.jobs.client, self.contract, self.run), self.contract)
-        selected, rejected = self._write_raw()
-        audited = self._write_stage_and_audit()
-        if self.contract.rejects:
-            self._publish_rejects(rejected)
-        staged = audited["row_count"]
-        published, outdated = self._publish(staged, audited.get("partitions") or [])
+        audited = self._write_and_audit()
+        selected, rejected, staged = (audited[name] for name in ("selected", "rejected", "row_count"))
+        with ThreadPoolExecutor() as beside:
+            rejects = beside.submit(self._publish_rejects, rejected)
+            published, outdated = self._publish(staged, audited.get("partitions") or [])
+            rejects.result()
         duplicates = selected - rejected - staged
         if duplicates < 0 or (duplicates and self.contract.write != "merge") or staged != published + outdated:
             raise ConservationError(
@@ -105,7 +107,8 @@ class Builder:
 
     def clean_up(self) -> None:
         """Drop the stages; they would expire anyway."""
-        for step in ("raw", "stage", "rejects"):
+        needed = statements.needs_stage(self.contract)
+        for step in ("raw", "stage") if needed else ("raw",):
             self.jobs.client.delete_table(self._stage(step), not_found_ok=True, timeout=TIMEOUT)
 
     def _parameters(self, flow: str) -> list[bigquery.ScalarQueryParameter]:
@@ -124,30 +127,34 @@ class Builder:
     def _run_date(self) -> list[bigquery.ScalarQueryParameter]:
         return [date_parameter("run_date", self.run.run_date)]
 
-    def _write_raw(self) -> tuple[int, int]:
-        """The SELECT into the raw stage; rows selected and rejected."""
-        sql = f"create or replace table `{self._stage('raw')}` options ({self._expiry()}) as\n{self.select}"
+    def _write_and_audit(self) -> Mapping[str, Any]:
+        """The SELECT into the raw stage, from there into one like the table where it is needed; what is found there."""
+        raw = self._stage("raw")
+        sql = f"create or replace table `{raw}` options ({self._expiry()}) as\n{self.select}"
         self.jobs.query("raw", sql, self.parameters)
-        [row] = self.jobs.query("profile", statements.profile(self.contract, self._stage("raw")))
+        if not statements.needs_stage(self.contract):
+            return self._audited("audit", statements.profile_and_audit(self.contract, raw), [])
+        [row] = self.jobs.query("profile", statements.profile(self.contract, raw))
         profile = dict(row.items())
+        self._note_nulls(profile)
+        self._stop_if_blocked()
+        rows, columns = statements.stage(self.contract, raw), self.contract.columns
+        sql = statements.create(self._stage("stage"), columns, self.contract, rows, self._expiry())
+        self.jobs.query("stage", sql)
+        audit = statements.audit(self.contract, self._audited_rows)
+        parameters = self._run_date if self.contract.write == "snapshot" else []
+        return {**profile, **self._audited("audit", audit, parameters)}
+
+    def _note_nulls(self, profile: Mapping[str, Any]) -> None:
         for column in self.contract.columns:
             if nulls := profile.get(f"null_{column.name}"):
                 self._caught(f"{column.name} is REQUIRED", nulls, profile["selected"], "block")
-        self._stop_if_blocked()
-        return profile["selected"], profile["rejected"]
-
-    def _write_stage_and_audit(self) -> Mapping[str, Any]:
-        """The rows to publish, into a stage like the table where one is needed, and what the audit says of them."""
-        if statements.needs_stage(self.contract):
-            rows = statements.stage(self.contract, self._stage("raw"))
-            self._create("stage", self.contract.columns, self.contract, rows)
-        audit = statements.audit(self.contract, self._audited_rows)
-        return self._audited("audit", audit, self._run_date if self.contract.write == "snapshot" else [])
 
     def _audited(self, step: str, audit: str, parameters: Iterable[bigquery.ScalarQueryParameter]) -> Mapping[str, Any]:
         [row] = self.jobs.query(step, audit, list(parameters))
         found = dict(row.items())
         rows = found["row_count"]
+        self._note_nulls(found)
         key = ", ".join(self.contract.primary_key)
         self._caught(f"{key} is unique", rows - found["key_count"], rows, "block")
         self._caught("rows are of the run's date", found.get("outside", 0), rows, "block")
@@ -173,39 +180,51 @@ class Builder:
             raise AuditError(f"{self.contract.table} was not published, the table stays as it was. {found}.{hint}")
 
     def _publish_rejects(self, rejected: int) -> None:
-        """Replace the run date's partition of the rejects table."""
-        name = self.contract.rejected_table
-        layout = self.contract.model_copy(update={"partition_by": "run_date", "cluster_by": ()})
-        self._create("rejects", RejectedRow.columns(), layout, statements.rejects(self.contract, self._stage("raw")))
-        self._replace_partition("rejects", self.run.table(name), rejected)
+        """Replace the run date's partition of the rejects table, where the contract has one."""
+        if not self.contract.rejects:
+            return
+        table = self.run.table(self.contract.rejected_table)
+        if rejected:
+            columns, rows = (
+                (c.name for c in RejectedRow.columns()),
+                statements.rejects(self.contract, self._stage("raw")),
+            )
+            sql = statements.replace(table, columns, f"(\n{rows}\n)", "run_date", [self.run.run_date])
+            self.jobs.query("publish_rejects", sql, self._run_date)
+        else:
+            self._delete_partition(table)
 
     def _publish(self, staged: int, partitions: list[datetime.date]) -> tuple[int, int]:
         """The stage into the table; how many of its rows the table holds, and how many lost to newer versions there."""
         if self._replaces_all:
             self._drop_if_laid_out_otherwise()
             self.jobs.query("publish", self._replace(f"select * from {self._audited_rows}"))
-            return self._count("true"), 0
+            return self._rows, 0
         if self.contract.write == "snapshot":
-            self._replace_partition("stage", self.target, staged)
-            return self._count(f"`{self.contract.partition_by}` = date '{self.run.run_date}'"), 0
+            if staged:
+                self.jobs.copy("publish", self._stage("stage") + self._partition, self.target + self._partition)
+            else:
+                self._delete_partition(self.target)
+            return self._rows_of_the_date(), 0
         if not staged:
             return 0, 0
         if self.contract.write == "replace":
             columns, by = (c.name for c in self.contract.columns), str(self.contract.partition_by)
-            self.jobs.query("publish", statements.replace(self.target, columns, self._audited_rows, by, partitions))
-            return self._count(statements.in_partitions(self.contract, partitions)), 0
+            sql = statements.replace(self.target, columns, self._audited_rows, by, partitions)
+            return self.jobs.insert("publish", sql), 0
         stage = self._stage("stage")
         self.jobs.query("publish", statements.merge(self.contract, self.target, stage, partitions))
         [row] = self.jobs.query("verify", statements.merged(self.contract, self.target, stage, partitions))
         return row["published"], row["outdated"]
 
-    def _replace_partition(self, step: str, target: str, rows: int) -> None:
-        """The run date's partition of a stage over that of a table; a partition without rows does not exist."""
-        partition = f"${self.run.run_date:%Y%m%d}"
-        if rows:
-            self.jobs.copy(f"publish_{step}", self._stage(step) + partition, target + partition)
-        else:
-            self.jobs.client.delete_table(target + partition, not_found_ok=True, timeout=TIMEOUT)
+    @property
+    def _partition(self) -> str:
+        """What names the run date's partition behind a table's name."""
+        return f"${self.run.run_date:%Y%m%d}"
+
+    def _delete_partition(self, table: str) -> None:
+        """A partition without rows does not exist, and cannot be copied."""
+        self.jobs.client.delete_table(table + self._partition, not_found_ok=True, timeout=TIMEOUT)
 
     def _build_view(self) -> TableResult:
         audit = statements.audit(self.contract, self._audited_rows)
@@ -218,10 +237,6 @@ class Builder:
         options = f"description={quoted(statements.described(self.contract))}"
         return statements.create(self.target, self.contract.columns, self.contract, rows, options)
 
-    def _create(self, step: str, columns: Iterable[Column], layout: TableContract, rows: str) -> None:
-        sql = statements.create(self._stage(step), columns, layout, rows, self._expiry())
-        self.jobs.query(step, sql, self._run_date if "@run_date" in sql else [])
-
     def _drop_if_laid_out_otherwise(self) -> None:
         """CREATE OR REPLACE cannot change the layout of a table that is made anew."""
         try:
@@ -231,7 +246,13 @@ class Builder:
         if not is_laid_out_alike(self.contract, found):
             self.jobs.client.delete_table(self.target, timeout=TIMEOUT)
 
-    def _count(self, where: str) -> int:
+    @property
+    def _rows(self) -> int:
+        """How many the table has."""
+        return int(self.jobs.client.get_table(self.target, timeout=TIMEOUT).num_rows)
+
+    def _rows_of_the_date(self) -> int:
+        where = f"`{self.contract.partition_by}` = date '{self.run.run_date}'"
         [row] = self.jobs.query("count", f"select count(*) as row_count from `{self.target}` where {where}")
         return int(row["row_count"])
 
@@ -254,7 +275,7 @@ class Builder:
     def _result(self, selected: int, published: int, rejected: int, superseded: int) -> TableResult:
         return TableResult(
             name=self.contract.table,
-            rows=published if self.contract.write == "view" else self._count("true"),
+            rows=published if self.contract.write == "view" else self._rows,
             selected=selected,
             published=published,
             rejected=rejected,

@@ -96,6 +96,12 @@ def audit(contract: TableContract, staged: str) -> str:
     return f"select\n  {',\n  '.join(parts)}\nfrom {staged}"
 
 
+def profile_and_audit(contract: TableContract, raw: str) -> str:
+    """One row with the columns of both, for a contract whose good rows are published as the SELECT gave them."""
+    audited = audit(contract, to_publish(contract, raw, ""))
+    return f"select *\nfrom (\n{profile(contract, raw)}\n)\ncross join (\n{audited}\n)"
+
+
 def check_alias(position: int) -> str:
     """The audit's column for the check at that position of the contract."""
     return f"check_{position}"
@@ -131,9 +137,9 @@ def replace(table: str, columns: Iterable[str], rows: str, partition_by: str, da
     )
 
 
-def in_partitions(contract: TableContract, days: Iterable[datetime.date]) -> str:
-    """The condition that a row lies in one of the partitions."""
-    return f"`{contract.partition_by}` in ({_dates(days)})"
+def remove(table: str, partition_by: str, days: Iterable[datetime.date]) -> str:
+    """Take whole partitions out; BigQuery reads no byte for it."""
+    return f"delete from `{table}` where `{partition_by}` in ({_dates(days)})"
 
 
 def merged(contract: TableContract, target: str, staged: str, partitions: Sequence[datetime.date]) -> str:

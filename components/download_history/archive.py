@@ -17,7 +17,7 @@ from goldline.history import COLUMNS, member
 CHUNK = 1 << 18
 UNPACKED_MAX = 256 << 20  # bytes; a day of New York's subway comes to about 20 MB
 XZ_MEMORY = 128 << 20  # bytes that the archive may make the decoder take; xz -9 needs 65 MiB
-GZIP_LEVEL = 4
+GZIP_LEVEL = 1
 REQUIRED = {
     "stop_times": {"trip_uid", "stop_id", "arrival_time", "departure_time"},
     "trips": {"trip_uid", "trip_id", "route_id", "direction_id", "start_time"},

@@ -1,10 +1,10 @@
 """Load landed days of history into bronze, a month at a time, and the schedule.
 
 A day that is new (not loaded yet, or landed anew from another archive) becomes rows of declared types; lines that
-cannot be rows are kept beside, with the reason. A month's new days go into stages by one load job a table, and from
-there in the place of those days' partitions by one atomic statement a table: a day that is loaded twice is there
-once. The last table to be written is bronze.transit_days: a day that does not stand there is loaded again. Only a few
-days' lines are in memory at a time, however many months there are.
+cannot be rows are kept beside, with the reason. A month's new days become one Parquet file a table, which one atomic
+statement puts in the place of those days' partitions: a day that is loaded twice is there once. The last table to be
+written is bronze.transit_days: a day that does not stand there is loaded again. Only a few days' lines are in memory at
+a time, however many months there are.
 """
 
 import datetime
@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from itertools import groupby, islice
 
 import pyarrow as pa
+import pyarrow.parquet as pq
+from google.cloud import bigquery
 from pydantic import ValidationError
 
 from components.build_table import statements
@@ -27,7 +29,7 @@ from components.load_month.feed import load_feed
 from components.load_month.lines import Lines, UnreadableError, read_lines
 from components.load_month.stages import PARTITION, Stages
 from goldline import arrow
-from goldline.contract import Row, TableContract, quoted
+from goldline.contract import Row, TableContract
 from goldline.history import DayManifest
 from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake, LakeError
@@ -77,14 +79,14 @@ def load_month(run: Run, contracts: Mapping[str, TableContract], history: str, f
     Raises:
         LoadError: of a month no new day could be read, and this run's date landed it (later nights only tell of it), or
             a job failed; the other months are loaded all the same.
-        JobError: the schedule could not be loaded, or the tables not be read.
+        JobError: the schedule could not be loaded (the days are all the same), or the tables not be read.
     """
-    with recorded(run, "load_month", FLOW) as record:
-        rows = load_feed(run, contracts, feed)
+    with recorded(run, "load_month", FLOW) as record, ThreadPoolExecutor() as beside:
+        schedule = beside.submit(load_feed, run, contracts, feed)
         loader = Loader(run, contracts, history)
         failed = {month: error for month, days in loader.new_days() if (error := loader.load(month, days))}
         loaded = loader.loaded
-        loaded.add(rows, 0)
+        loaded.add(schedule.result(), 0)
         loaded.late = loader.late()
         _tell(record, loaded)
         if failed:
@@ -151,14 +153,15 @@ class Loader:
         """Load a month's new days; why it failed, or nothing."""
         tables = {name: self.contracts[name] for name in (*FILES.values(), REJECTED)}
         try:
-            with Stages(self.run, self.jobs, self.lake, month) as stages:
+            with ThreadPoolExecutor() as beside, Stages(self.run, self.jobs, self.lake, month) as stages:
                 counted = self._write(tables, stages, days)
                 refused = {day: self.loaded.refused[day] for day in map(str, days) if day in self.loaded.refused}
                 if not counted:
                     return "; ".join(f"{day}: {why}" for day, why in refused.items() if day in self.fresh)
                 dates = [row["service_date"] for row in counted]
                 stages.publish(tables.values(), dates)
-            self._count(month, counted)
+                counting = beside.submit(self._count, month, counted)  # while the stages are deleted
+            counting.result()
             self.days += dates
         except JobError as error:
             return str(error)
@@ -175,10 +178,10 @@ class Loader:
         return [day for day in self.days if day < since - REACH]
 
     def _write(self, tables: Mapping[str, TableContract], stages: Stages, days: Sequence[datetime.date]) -> list[Row]:
-        """Write the days' rows as a Parquet file a table; a row of bronze.transit_days for each that could be read."""
+        """Write a Parquet file a table that has rows; a row of bronze.transit_days for each day that could be read."""
         counted: list[Row] = []
         with ExitStack() as stack, ThreadPoolExecutor(AHEAD) as ahead:
-            out = {table: stack.enter_context(stages.writing(contract)) for table, contract in tables.items()}
+            out: dict[str, pq.ParquetWriter] = {}
             # While a day is written, the next ones are read: AHEAD and one at most are in memory.
             reading = deque(ahead.submit(self._read, day) for day in days[:AHEAD])
             others = iter(days[AHEAD:])
@@ -190,6 +193,8 @@ class Loader:
                     LOG.warning("%s is not loaded: %s", day.service_date, day.why)
                     continue
                 for table, rows in day.tables.items():
+                    if rows.num_rows and table not in out:
+                        out[table] = stack.enter_context(stages.writing(tables[table]))
                     if rows.num_rows:
                         out[table].write_table(rows)
                 counted.append(day.row)
@@ -198,14 +203,16 @@ class Loader:
     def _count(self, month: str, counted: Sequence[Row]) -> None:
         """Say in bronze.transit_days that the days are loaded."""
         types = {c.name: c.type for c in self.contracts[DAYS].columns}
-        rows = ",\n".join(
-            f"({', '.join(_literal(kind, row[name]) for name, kind in types.items())})" for row in counted
-        )
-        listed = ", ".join(f"{name} {kind}" for name, kind in types.items())
-        query = f"(select * from unnest(array<struct<{listed}>>[\n{rows}]))"
+        rows = [
+            bigquery.StructQueryParameter(
+                None, *(bigquery.ScalarQueryParameter(name, kind, row[name]) for name, kind in types.items())
+            )
+            for row in counted
+        ]
         days = [row["service_date"] for row in counted]
+        query = f"(select {', '.join(f'day.{name}' for name in types)} from unnest(@days) as day)"
         sql = statements.replace(self.run.table(DAYS), types, query, PARTITION, days)
-        self.jobs.query(f"publish_{month}_days", sql)
+        self.jobs.query(f"publish_{month}_days", sql, [bigquery.ArrayQueryParameter("days", "STRUCT", rows)])
 
     def _read(self, service_date: datetime.date) -> "_Day | _Refused":
         try:
@@ -282,10 +289,6 @@ def _whole(contract: TableContract, rows: pa.Table, common: Row) -> pa.Table:
         for f in schema
     ]
     return pa.table(columns, schema=schema)
-
-
-def _literal(kind: str, value: object) -> str:
-    return str(value) if kind == "INT64" else f"{kind.lower() if kind == 'DATE' else ''} {quoted(str(value))}".strip()
 
 
 def _tell(record: Record, loaded: Loaded) -> None:

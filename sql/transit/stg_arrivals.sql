@@ -22,6 +22,18 @@ trips as (
     qualify row_number() over (partition by service_date, trip_uid order by num_updates desc, _line desc) = 1
 ),
 
+-- Ranked before the trips are joined, or the sort would carry their columns too.
+stops_made as (
+    select
+        *,
+        row_number() over (
+            partition by service_date, trip_uid, stop_id, arrival_time is null
+            order by last_observed desc, _line desc
+        ) as place
+    from bronze.stop_times
+    where _loaded_date between @since and @run_date
+),
+
 observed as (
     select
         seen.service_date,
@@ -47,14 +59,10 @@ observed as (
             timestamp_seconds(seen.arrival_time),
             null
         ) as arrived_at,
-        row_number() over (
-            partition by seen.service_date, seen.trip_uid, seen.stop_id, seen.arrival_time is null
-            order by seen.last_observed desc, seen._line desc
-        ) as place
-    from bronze.stop_times as seen
+        seen.place
+    from stops_made as seen
     left join trips
         on seen.service_date = trips.service_date and seen.trip_uid = trips.trip_uid
-    where seen._loaded_date between @since and @run_date
 ),
 
 timed as (

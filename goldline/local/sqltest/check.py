@@ -28,6 +28,7 @@ TAKEN_PARAMETERS = {
 NOT_IN_A_SPEC = ("{{$.", "python3")
 REASON = Field(statements.REASON, SqlType("STRING"))
 OPTIONS = 'description="for the check"'
+A_DAY = datetime.date(2026, 11, 20)
 
 
 @dataclass(frozen=True)
@@ -179,24 +180,26 @@ def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[s
         yield "audit", statements.audit(contract, audited)
         return
     yield "raw", f"create or replace table `{raw}` options ({OPTIONS}) as\n{select}"
-    yield "profile", statements.profile(contract, raw)
     if statements.needs_stage(contract):
+        yield "profile", statements.profile(contract, raw)
         staged = statements.stage(contract, raw)
         yield "stage", statements.create(stage, contract.columns, contract, staged, OPTIONS)
+        yield "audit", statements.audit(contract, audited)
+    else:
+        yield "audit", statements.profile_and_audit(contract, raw)
     if contract.rejects:
-        rejects = statements.rejects(contract, raw)
-        yield "rejects", statements.create(contract.rejected_table, RejectedRow.columns(), None, rejects, OPTIONS)
-    yield "audit", statements.audit(contract, audited)
+        columns, rows = (c.name for c in RejectedRow.columns()), f"(\n{statements.rejects(contract, raw)}\n)"
+        yield "rejects", statements.replace(contract.rejected_table, columns, rows, "run_date", [A_DAY])
     if contract.write == "rebuild":
         rows = f"select * from {audited}"
         yield "publish", statements.create(contract.table, contract.columns, contract, rows, OPTIONS)
     if contract.write == "merge":
-        days = [datetime.date(2026, 11, 19), datetime.date(2026, 11, 20)]
+        days = [datetime.date(2026, 11, 19), A_DAY]
         yield "merge", statements.merge(contract, contract.table, stage, days)
         yield "merged", statements.merged(contract, contract.table, stage, days)
     if contract.write == "replace":
         names, day = [c.name for c in contract.columns], str(contract.partition_by)
-        yield "replace", statements.replace(contract.table, names, audited, day, [datetime.date(2026, 11, 20)])
+        yield "replace", statements.replace(contract.table, names, audited, day, [A_DAY])
 
 
 def _place(path: Path, check: int, line: int, column: int) -> tuple[int, int]:

@@ -29,6 +29,7 @@ def main() -> None:
         extensions,
         external,
         external_ddl,
+        lookups,
         objects,
         partitions,
         rebuilds,
@@ -53,6 +54,7 @@ def main() -> None:
         external,
         external_ddl,
         casts,
+        lookups,
     )
     for module in (*modules, server):
         module.install()

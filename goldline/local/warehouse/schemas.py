@@ -1,9 +1,7 @@
 """Modes and descriptions of columns, nested ones too, where upstream loses them."""
 
-import contextlib
 from typing import Any
 
-import duckdb
 from local_bigquery.catalog import ddl as catalog_ddl
 from local_bigquery.catalog import names, options, tables
 from local_bigquery.engine import database, types
@@ -132,24 +130,24 @@ def write(
     model = _model(config) if not _kept(reference, config, default) else None
     if model is None:
         return _original["write"](cur, sql, params, reference, config, default, *others)
-    existed = tables.exists(*reference)
-    cur.execute("BEGIN")
-    try:
-        created = _original["write"](cur, sql, params, reference, config, default, *others)
-        for field in tables.fields(model):
-            if field.mode == "REQUIRED":
-                cur.execute(f"ALTER TABLE {tables.name(*reference)} ALTER COLUMN {quote(field.name)} SET NOT NULL")
-        cur.execute("COMMIT")
-    except BaseException as error:
-        with contextlib.suppress(duckdb.Error):  # a failed COMMIT has ended it
-            cur.execute("ROLLBACK")
-        if not existed:
-            tables.forget(*reference)
-        if isinstance(error, duckdb.CatalogException) and "has NULL values" in str(error):
-            raise BigQueryError("invalid", f"Missing required field: {field.name}") from error
-        raise
+    required = [field.name for field in tables.fields(model) if field.mode == "REQUIRED"]
+    _check_present(cur, sql, params, required)
+    # Not in one transaction: from 1.5.3 on DuckDB's DuckLake may read freed memory at the end of one that made a table
+    # and took several statements, when others write meanwhile: https://github.com/duckdb/ducklake/issues/1248
+    created = _original["write"](cur, sql, params, reference, config, default, *others)
+    for name in required:
+        cur.execute(f"ALTER TABLE {tables.name(*reference)} ALTER COLUMN {quote(name)} SET NOT NULL")
     tables.annotate(reference, model)
     return created
+
+
+def _check_present(cur: Connection, sql: str, params: object, required: list[str]) -> None:
+    """Before anything is written: no value of a REQUIRED column is missing."""
+    if required:
+        missing = ", ".join(f"count(*) FILTER ({quote(name)} IS NULL)" for name in required)
+        [counts] = cur.execute(f"SELECT {missing} FROM ({sql})", params).fetchall()
+        if absent := [name for name, count in zip(required, counts, strict=True) if count]:
+            raise BigQueryError("invalid", f"Missing required field: {absent[0]}")
 
 
 def _kept(reference: Reference, config: Resource, default: str) -> bool:
