@@ -91,14 +91,21 @@ previous as (
     window route_at_stop as (partition by stop_id, route_id, direction_id order by arrived_at, trip_uid)
 ),
 
+-- At a terminal the previous train may still stand there when the next one comes: nothing is left to be known of then.
 known as (
     select
         *,
-        if(headway_minutes is null, null, previous_left_at) as known_at,
-        if(headway_minutes is null, null, extract(datetime from previous_left_at at time zone time_zone)) as known_local,
-        headway_minutes is not null and previous_upstream_next_at <= previous_left_at as is_next_upstream,
+        if(headway_minutes is not null and previous_left_at < arrived_at, previous_left_at, null) as known_at,
         date(arrived_local) as arrived_date
     from previous
+),
+
+clocked as (
+    select
+        *,
+        extract(datetime from known_at at time zone time_zone) as known_local,
+        previous_upstream_next_at <= known_at as is_next_upstream
+    from known
 ),
 
 begun as (
@@ -107,7 +114,7 @@ begun as (
         date(known_local) as known_date,
         extract(hour from known_local) as known_hour,
         case extract(dayofweek from known_local) when 1 then 'sunday' when 7 then 'saturday' else 'weekday' end as day_type
-    from known
+    from clocked
 ),
 
 asked as (
