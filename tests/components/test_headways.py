@@ -98,7 +98,7 @@ def test_what_comes_after_the_previous_train_left_changes_no_feature(seed: int) 
     ("condition", "without", "caught"),
     [
         (
-            "headway_minutes is not null and previous_upstream_next_at <= previous_left_at as is_next_upstream",
+            "previous_upstream_next_at <= known_at as is_next_upstream",
             "previous_upstream_next_at is not null as is_next_upstream",
             {"upstream_gap_minutes"},
         ),
