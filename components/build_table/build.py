@@ -107,8 +107,7 @@ class Builder:
 
     def clean_up(self) -> None:
         """Drop the stages; they would expire anyway."""
-        needed = statements.needs_stage(self.contract)
-        for step in ("raw", "stage") if needed else ("raw",):
+        for step in ("raw", "stage") if statements.needs_stage(self.contract) else ("raw",):
             self.jobs.client.delete_table(self._stage(step), not_found_ok=True, timeout=TIMEOUT)
 
     def _parameters(self, flow: str) -> list[bigquery.ScalarQueryParameter]:
@@ -185,11 +184,9 @@ class Builder:
             return
         table = self.run.table(self.contract.rejected_table)
         if rejected:
-            columns, rows = (
-                (c.name for c in RejectedRow.columns()),
-                statements.rejects(self.contract, self._stage("raw")),
-            )
-            sql = statements.replace(table, columns, f"(\n{rows}\n)", "run_date", [self.run.run_date])
+            columns = (c.name for c in RejectedRow.columns())
+            rows = f"(\n{statements.rejects(self.contract, self._stage('raw'))}\n)"
+            sql = statements.replace(table, columns, rows, "run_date", [self.run.run_date])
             self.jobs.query("publish_rejects", sql, self._run_date)
         else:
             self._delete_partition(table)
