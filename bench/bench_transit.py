@@ -210,9 +210,7 @@ def compare(trains: int) -> bool:
 def main() -> int:
     """Compare; 1 where a limit is not kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--trains", type=int, default=6, help="trains an hour at the busiest (default: 6, as pipeline.py)"
-    )
+    parser.add_argument("--trains", type=int, default=12, help="trains an hour at the busiest (default: 12)")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:

@@ -59,14 +59,6 @@ class Jobs:
 
     def query(self, step: str, sql: str, parameters: Parameters = ()) -> "list[bigquery.Row]":
         """Run a statement and give its rows."""
-        return self._query(step, sql, parameters)[1]
-
-    def insert(self, step: str, sql: str, parameters: Parameters = ()) -> int:
-        """Run an INSERT or a MERGE and give how many rows it inserted."""
-        job, _ = self._query(step, sql, parameters)
-        return int(job.dml_stats.inserted_row_count) if job.dml_stats else 0
-
-    def _query(self, step: str, sql: str, parameters: Parameters) -> "tuple[bigquery.QueryJob, list[bigquery.Row]]":
         config = bigquery.QueryJobConfig(query_parameters=list(parameters))
 
         def begin(job_id: str, labels: dict[str, str]) -> bigquery.QueryJob:
@@ -76,7 +68,7 @@ class Jobs:
 
         job, rows = self._run(step, f"{sql}{config.query_parameters}", begin, _rows)
         self._billed.append(job.total_bytes_billed or 0)
-        return job, rows
+        return rows
 
     def copy(self, step: str, source: str, target: str) -> None:
         """Copy a table over another, or over one of its partitions (`table$YYYYMMDD`), in one atomic step."""

@@ -202,13 +202,13 @@ class Builder:
                 self.jobs.copy("publish", self._stage("stage") + self._partition, self.target + self._partition)
             else:
                 self._delete_partition(self.target)
-            return self._rows_of_the_date(), 0
+            return self._count(statements.in_partitions(self.contract, [self.run.run_date])), 0
         if not staged:
             return 0, 0
         if self.contract.write == "replace":
             columns, by = (c.name for c in self.contract.columns), str(self.contract.partition_by)
-            sql = statements.replace(self.target, columns, self._audited_rows, by, partitions)
-            return self.jobs.insert("publish", sql), 0
+            self.jobs.query("publish", statements.replace(self.target, columns, self._audited_rows, by, partitions))
+            return self._count(statements.in_partitions(self.contract, partitions)), 0
         stage = self._stage("stage")
         self.jobs.query("publish", statements.merge(self.contract, self.target, stage, partitions))
         [row] = self.jobs.query("verify", statements.merged(self.contract, self.target, stage, partitions))
@@ -248,8 +248,7 @@ class Builder:
         """How many the table has."""
         return int(self.jobs.client.get_table(self.target, timeout=TIMEOUT).num_rows)
 
-    def _rows_of_the_date(self) -> int:
-        where = f"`{self.contract.partition_by}` = date '{self.run.run_date}'"
+    def _count(self, where: str) -> int:
         [row] = self.jobs.query("count", f"select count(*) as row_count from `{self.target}` where {where}")
         return int(row["row_count"])
 

@@ -138,8 +138,16 @@ def replace(table: str, columns: Iterable[str], rows: str, partition_by: str, da
 
 
 def remove(table: str, partition_by: str, days: Iterable[datetime.date]) -> str:
-    """Take whole partitions out; BigQuery reads no byte for it."""
+    """Take whole partitions out; BigQuery reads no byte for it.
+
+    https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables#using_dml_delete_to_delete_partitions
+    """
     return f"delete from `{table}` where `{partition_by}` in ({_dates(days)})"
+
+
+def in_partitions(contract: TableContract, days: Iterable[datetime.date]) -> str:
+    """The condition that a row lies in one of the partitions."""
+    return f"`{contract.partition_by}` in ({_dates(days)})"
 
 
 def merged(contract: TableContract, target: str, staged: str, partitions: Sequence[datetime.date]) -> str:
