@@ -6,8 +6,10 @@ again after a pause (the server's own, where it gives one in Retry-After); what 
 
 import datetime
 import hashlib
+import io
 import logging
 import time
+from collections.abc import Buffer, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -151,22 +153,20 @@ class Fetcher:
 
     def _from_storage(self, url: str, to: Path, etag: str) -> Fetched | None:
         parts = urlsplit(url)
-        blob: Blob | None = self._storage.bucket(parts.netloc).get_blob(
-            parts.path.lstrip("/"), timeout=TIMEOUT, retry=DEFAULT_RETRY
-        )
-        if blob is None:
-            raise MissingError(f"{url}: there is no such object")
-        version = f"{blob.generation}-{blob.md5_hash or blob.crc32c}"
-        if version == etag:
-            return None
-        self._check_size(url, blob.size)
+        blob = self._storage.bucket(parts.netloc).blob(parts.path.lstrip("/"))
+        options = {"timeout": TIMEOUT, "retry": DEFAULT_RETRY}
         try:
-            blob.download_to_filename(str(to), timeout=TIMEOUT, retry=DEFAULT_RETRY)
+            if etag:
+                blob.reload(**options)
+                if _version(blob) == etag:
+                    return None
+            with _Bounded(to, lambda size: self._check_size(url, size)) as stream:
+                blob.download_to_file(stream, **options)
         except NotFound as error:
-            raise MissingError(f"{url}: the object is gone") from error
+            raise MissingError(f"{url}: there is no such object") from error
         with to.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256")
-        return Fetched(digest.hexdigest(), to.stat().st_size, version)
+        return Fetched(digest.hexdigest(), to.stat().st_size, _version(blob))
 
     @cached_property
     def _storage(self) -> Client:
@@ -175,6 +175,24 @@ class Fetcher:
     def _check_size(self, url: str, size: int) -> None:
         if size > self.patience.size_max:
             raise FetchError(f"{url}: larger than {self.patience.size_max} bytes")
+
+
+class _Bounded(io.BufferedWriter):
+    """A local file to write, whose size is checked before it grows."""
+
+    def __init__(self, path: Path, check: Callable[[int], None]) -> None:
+        super().__init__(io.FileIO(path, "wb"))
+        self._check = check
+
+    def write(self, chunk: Buffer) -> int:
+        """Write a chunk, or raise what the check raises."""
+        self._check(self.tell() + memoryview(chunk).nbytes)
+        return super().write(chunk)
+
+
+def _version(blob: Blob) -> str:
+    """What tells versions of an object apart; a download's answer says it as well as the metadata."""
+    return f"{blob.generation}-{blob.md5_hash or blob.crc32c}"
 
 
 def _check_status(url: str, answer: requests.Response) -> None:

@@ -14,6 +14,7 @@ DATE = "YYYY-MM-DD"  # stands in a URL for the date
 SIMULATED = "simulated/transit"
 SIMULATED_FEED = f"{SIMULATED}/gtfs.zip"
 SIMULATED_ARCHIVE = f"{SIMULATED}/history/subwaydatanyc_{DATE}_csv.tar.xz"
+GZIP = 16 + 15  # zlib's wbits of a gzip file
 
 _STOP_TIMES = {
     "trip_uid": ("STRING", "Identifies the trip: epoch second of its start, `_`, and the id of its path."),

@@ -3,7 +3,6 @@
 import base64
 import codecs
 import datetime
-import gzip
 import hashlib
 import lzma
 import tarfile
@@ -12,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from goldline.history import COLUMNS, member
+from isal import isal_zlib
+
+from goldline.history import COLUMNS, GZIP, member
 
 CHUNK = 1 << 18
 UNPACKED_MAX = 256 << 20  # bytes; a day of New York's subway comes to about 20 MB
@@ -136,12 +137,14 @@ def _gzipped(stream: IO[bytes], name: str, path: Path) -> Extracted:
     if missing := REQUIRED[name] - set(columns):
         raise ArchiveError(f"{name}: expected the columns {', '.join(sorted(missing))}, got {header[:200]!r}")
     newlines, last = 0, b"\n"
-    with path.open("wb") as file, gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as packed:
-        packed.write(header)
+    deflate = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, GZIP)
+    with path.open("wb") as file:
+        file.write(deflate.compress(header))
         for chunk in _chunks(stream):
-            packed.write(chunk)
+            file.write(deflate.compress(chunk))
             newlines += chunk.count(b"\n")
             last = chunk[-1:]
+        file.write(deflate.flush())
     lines = newlines + (last != b"\n")
     if not lines:
         raise ArchiveError(f"{name}: it holds no rows")

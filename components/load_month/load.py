@@ -8,7 +8,6 @@ a time, however many months there are.
 """
 
 import datetime
-import gzip
 import hashlib
 import logging
 import re
@@ -22,6 +21,7 @@ from itertools import groupby, islice
 import pyarrow as pa
 import pyarrow.parquet as pq
 from google.cloud import bigquery
+from isal import isal_zlib
 from pydantic import ValidationError
 
 from components.build_table import statements
@@ -30,7 +30,7 @@ from components.load_month.lines import Lines, UnreadableError, read_lines
 from components.load_month.stages import PARTITION, Stages
 from goldline import arrow
 from goldline.contract import Row, TableContract
-from goldline.history import DayManifest
+from goldline.history import GZIP, DayManifest
 from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake, LakeError
 from goldline.record import CheckResult, Record, recorded
@@ -250,8 +250,8 @@ class Loader:
         if (got := hashlib.sha256(content).hexdigest()) != file.sha256:
             raise UnreadableError(f"{file.path}: expected SHA-256 {file.sha256}, got {got}")
         try:
-            text = gzip.decompress(content)
-        except (OSError, EOFError) as error:
+            text = isal_zlib.decompress(content, GZIP)
+        except isal_zlib.error as error:  # type: ignore[misc]
             raise UnreadableError(f"{file.path}: expected gzip: {error}") from error
         columns = tuple(
             c for c in self.contracts[FILES[name]].columns if not c.is_load_metadata and c.name != "service_date"

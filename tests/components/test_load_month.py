@@ -75,13 +75,21 @@ class Bronze:
         self.lake.write_text(f"{feed_folder(sha256)}/{MANIFEST}", FeedManifest(**told).model_dump_json())
         self.feed = f"gs://{self.run.bucket}/{feed_folder(sha256)}/"
 
-    def land(self, day: date, *stops: str, header: str = STOPS, lines: int | None = None, by: date = DAY) -> None:
+    def land(
+        self,
+        day: date,
+        *stops: str,
+        header: str = STOPS,
+        lines: int | None = None,
+        by: date = DAY,
+        pack: Callable[[bytes], bytes] = gzip.compress,
+    ) -> None:
         """Lay a day as download_history does."""
         texts = {"stop_times": "\n".join([header, *stops, ""]), "trips": f"{TRIPS}\n{TRIP}\n"}
         sha256 = hashlib.sha256(texts["stop_times"].encode(errors="surrogateescape")).hexdigest()
         files = {}
         for name, text in texts.items():
-            content = gzip.compress(text.encode(errors="surrogateescape"), mtime=0)
+            content = pack(text.encode(errors="surrogateescape"))
             path = f"{day_folder(day)}/{sha256[:16]}/{name}.csv.gz"
             self.lake.write_bytes(path, content)
             files[name] = HistoryFile(
@@ -168,6 +176,17 @@ def test_one_bad_month_does_not_stop_the_others_and_is_named(bronze: Bronze) -> 
     loaded = bronze.load(bronze.make(date(2026, 11, 21)))
     assert (loaded.days, list(loaded.refused)) == (1, [str(second)])
     assert "expected 7 lines, got 1" in loaded.refused[str(second)]
+
+
+@pytest.mark.parametrize("pack", [lambda text: text, lambda text: gzip.compress(text)[:-9]], ids=["plain", "cut off"])
+def test_a_file_that_is_no_gzip_is_refused_though_its_checksum_is_right(
+    bronze: Bronze, pack: Callable[[bytes], bytes]
+) -> None:
+    bronze.land(date(2026, 11, 1), stop("a"), pack=pack)
+    bronze.land(date(2026, 11, 2), stop("b"))
+    loaded = bronze.load()
+    assert (loaded.days, list(loaded.refused)) == (1, ["2026-11-01"])
+    assert "stop_times.csv.gz: expected gzip: " in loaded.refused["2026-11-01"]
 
 
 def test_days_too_old_for_the_headways_are_named_with_the_cure(
