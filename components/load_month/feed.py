@@ -33,7 +33,7 @@ def load_feed(run: Run, contracts: Mapping[str, TableContract], feed: str) -> di
     folder = feed.removeprefix(f"gs://{run.bucket}/").rstrip("/")
     manifest = FeedManifest.model_validate_json(lake.read_text(f"{folder}/{MANIFEST}"))
     tables = {name: c for name, c in contracts.items() if name.startswith(PREFIX) and name != FEED}
-    if not any(run.refreshes(name) for name in tables) and _is_loaded(run, jobs, manifest):
+    if not any(run.refreshes(name) for name in tables) and _is_loaded(jobs, run.table(FEED), contracts[FEED], manifest):
         return {}
     row = {
         "sha256": manifest.sha256,
@@ -60,6 +60,6 @@ def load_feed(run: Run, contracts: Mapping[str, TableContract], feed: str) -> di
     return rows
 
 
-def _is_loaded(run: Run, jobs: Jobs, manifest: FeedManifest) -> bool:
-    rows = jobs.query("feed", f"select sha256, layout from `{run.table(FEED)}`")
+def _is_loaded(jobs: Jobs, table: str, contract: TableContract, manifest: FeedManifest) -> bool:
+    rows = jobs.read(table, (c for c in contract.columns if c.name in ("sha256", "layout")))
     return [(row["sha256"], row["layout"]) for row in rows] == [(manifest.sha256, manifest.layout)]
