@@ -4,7 +4,8 @@ Each statement looks up its tables several times, and the result of each earlier
 the warehouse's time. https://ducklake.select/docs/stable/specification/tables/overview
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, cast
 
 import duckdb
@@ -18,7 +19,10 @@ from sqlglot import exp
 
 from goldline.local.warehouse.upstream import Answer, Connection, Field, replace, require
 
+REQUIRED = "AND NOT c.nulls_allowed"
+
 _original: dict[str, Any] = {}
+_fields: dict[tuple[Any, ...], list[Field]] = {}  # by what DuckLake tells of a table's columns
 
 
 def objects(project_id: str, dataset_id: str, table_id: str | None = None) -> list[tuple[str, str, int]]:
@@ -39,7 +43,7 @@ def objects(project_id: str, dataset_id: str, table_id: str | None = None) -> li
 def columns(project_id: str, dataset_id: str, table_id: str) -> list[Field]:
     """Columns as BigQuery has them."""
     project, dataset, table = tables.physical(project_id, dataset_id, table_id)
-    required = _columns(project, dataset, table, "AND NOT c.nulls_allowed")
+    required = _columns(project, dataset, table, REQUIRED)
     with database.cursor() as cur:
         try:
             relation = cur.sql(f"SELECT * FROM {tables.name(project_id, dataset_id, table_id)} LIMIT 0")
@@ -69,6 +73,58 @@ def _columns(project_id: str, dataset_id: str, table_id: str, which: str = "") -
         [dataset_id, table_id],
     )
     return {name for (name,) in rows}
+
+
+@dataclass(frozen=True)
+class Described:
+    """What DuckLake tells of a table or view, or of a name that is neither.
+
+    Attributes:
+        objects: as `objects` gives them.
+        names: of the columns that are not within others; of a view, none.
+        required: those that may not be NULL.
+        fields: as `columns` gives them; None where only DuckDB can tell.
+    """
+
+    objects: list[tuple[str, str, int]]
+    names: set[str]
+    required: set[str]
+    fields: list[Field] | None
+
+
+def described(project_id: str, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Described]:
+    """What there is under some names, each a dataset's and a table's, all asked at once; nothing outside the lake."""
+    if not wanted or not _is_lake(project_id):
+        return {}
+    column = "(column_id, parent_column, column_name, column_type, nulls_allowed)"
+    rows = _fetched(
+        "WITH named AS MATERIALIZED (SELECT unnest($1) AS schema_name, unnest($2) AS name) "
+        f"SELECT schema_name, name, 'TABLE', coalesce(record_count, 0), list({column} ORDER BY column_order) "
+        f"FROM named JOIN {_meta(project_id)}.ducklake_schema AS s USING (schema_name) "
+        f"JOIN {_meta(project_id)}.ducklake_table AS o ON o.schema_id = s.schema_id AND table_name = name "
+        f"JOIN {_meta(project_id)}.ducklake_column AS c ON c.table_id = o.table_id AND c.end_snapshot IS NULL "
+        f"LEFT JOIN {_meta(project_id)}.ducklake_table_stats AS t ON t.table_id = o.table_id "
+        "WHERE o.end_snapshot IS NULL AND s.end_snapshot IS NULL GROUP BY ALL "
+        f"UNION ALL SELECT schema_name, name, 'VIEW', 0, [] "
+        f"FROM named JOIN {_meta(project_id)}.ducklake_schema AS s USING (schema_name) "
+        f"JOIN {_meta(project_id)}.ducklake_view AS o ON o.schema_id = s.schema_id AND view_name = name "
+        "WHERE o.end_snapshot IS NULL AND s.end_snapshot IS NULL",
+        [[dataset for dataset, _ in wanted], [name for _, name in wanted]],
+    )
+    found = {(row[0], row[1]): _described(project_id, *row) for row in rows}
+    return {name: found.get(name) or Described([], set(), set(), None) for name in wanted}
+
+
+def _described(project_id: str, dataset_id: str, name: str, kind: str, count: int, shape: list[Any]) -> Described:
+    top = [column for column in shape if column[1] is None]
+    fields = None
+    if kind == "TABLE":
+        key = tuple(shape)
+        if key not in _fields:  # columns of the same names and types are the same fields, whosever they are
+            _fields[key] = tables.columns(project_id, dataset_id, name)
+        fields = _fields[key]
+    required = {column[2] for column in top if not column[4]}
+    return Described([(name, kind, count)], {column[2] for column in top}, required, fields)
 
 
 class Fresh:
@@ -129,7 +185,7 @@ def _named(kind: str) -> str:
     )
 
 
-def _fetched(sql: str, params: list[str | None]) -> list[Any]:
+def _fetched(sql: str, params: list[Any]) -> list[Any]:
     return cast("list[Any]", database.fetch(sql, params))
 
 

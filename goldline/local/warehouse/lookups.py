@@ -3,9 +3,10 @@
 Of a build's SELECT it was a tenth of a second; nothing changes while a statement is translated.
 """
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from local_bigquery.catalog import metadata, row_access, tables
@@ -32,15 +33,42 @@ def in_one_look(steps: list[Rule]) -> Rule:
     """One rule for all, with what the catalog tells kept from the first to the last."""
 
     def step(tree: exp.Expr, context: Context) -> exp.Expr:
-        _told.answers = {}
-        try:
+        with look(tree, context):
             for rule in steps:
                 tree = rule(tree, context)
             return tree
-        finally:
-            _told.answers = None
 
     return step
+
+
+@contextlib.contextmanager
+def look(tree: exp.Expr, context: Context) -> Iterator[None]:
+    """Asks nothing twice, and what is certain to be asked about its tables at once; one in another is that one."""
+    if _told.answers is not None:
+        yield
+        return
+    _told.answers = _foreseen(tree, context)
+    try:
+        yield
+    finally:
+        _told.answers = None
+
+
+def _foreseen(tree: exp.Expr, context: Context) -> dict[Any, Answer]:
+    named: dict[str, set[tuple[str, str]]] = {}
+    for table in tree.find_all(exp.Table):
+        if table.name and (dataset := table.db or context.dataset_id):
+            named.setdefault(table.catalog or context.project_id, set()).add((dataset, table.name))
+    answers: dict[Any, Answer] = {}
+    for project, wanted in named.items():
+        for (dataset, name), told in catalog.described(project, wanted).items():
+            about = (project, dataset, name)
+            answers["objects", about] = told.objects
+            answers["_columns", about] = told.names
+            answers["_columns", (*about, catalog.REQUIRED)] = told.required
+            if told.fields is not None:
+                answers["columns", about] = told.fields
+    return answers
 
 
 def once(question: Callable[..., Answer]) -> Callable[..., Answer]:
@@ -50,9 +78,10 @@ def once(question: Callable[..., Answer]) -> Callable[..., Answer]:
     def ask(*about: Any) -> Answer:  # noqa: ANN401
         if _told.answers is None:
             return question(*about)
-        if (question, about) not in _told.answers:
-            _told.answers[question, about] = question(*about)
-        return _told.answers[question, about]
+        key = (question.__name__, about)
+        if key not in _told.answers:
+            _told.answers[key] = question(*about)
+        return _told.answers[key]
 
     return ask
 

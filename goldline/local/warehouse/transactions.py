@@ -15,6 +15,7 @@ from local_bigquery.sql.rules.tables import resolve
 from local_bigquery.sql.translate import translate
 from sqlglot import exp
 
+from goldline.local.warehouse.lookups import look
 from goldline.local.warehouse.upstream import Connection, Context, Reference, Resource, replace, require
 
 # In a statement's Context.system: whether its script has begun a transaction.
@@ -42,8 +43,12 @@ class InTransaction:
 
 def run_merge(cur: Connection, tree: exp.Expr, context: Context) -> Resource:
     """Upstream tries BEGIN and goes on where it fails; in DuckDB the failure aborts the transaction."""
-    if not context.system.get(OPEN) and (replacing := _replacing(tree, context)):
-        return _replace_rows(cur, replacing, context)
+    if not context.system.get(OPEN):
+        with look(tree, context):
+            replacing = _replacing(tree, context)
+            translated = [translate(statement, context) for statement in replacing or ()]
+        if translated:
+            return _replace_rows(cur, translated)
     return _original["merge"](InTransaction(cur) if context.system.get(OPEN) else cur, tree, context)
 
 
@@ -85,12 +90,11 @@ def _are_other_tables(source: exp.Expr, target: exp.Table, context: Context) -> 
     return True
 
 
-def _replace_rows(cur: Connection, both: tuple[exp.Delete, exp.Insert], context: Context) -> Resource:
+def _replace_rows(cur: Connection, translated: list[tuple[str, Resource]]) -> Resource:
     counts = {}
     cur.execute("BEGIN")
     try:
-        for name, statement in zip(("deletedRowCount", "insertedRowCount"), both, strict=True):
-            sql, bound = translate(statement, context)
+        for name, (sql, bound) in zip(("deletedRowCount", "insertedRowCount"), translated, strict=True):
             [(counts[name],)] = cur.execute(sql, bound).fetchall()
         cur.execute("COMMIT")
     except BaseException:
