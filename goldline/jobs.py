@@ -6,7 +6,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from google.api_core.exceptions import Conflict, GoogleAPICallError
@@ -56,16 +57,25 @@ class Jobs:
         """Bytes that BigQuery billed for the statements so far."""
         return sum(self._billed)
 
-    def query(self, step: str, sql: str, parameters: Parameters = ()) -> "list[bigquery.Row]":
-        """Run a statement and give its rows."""
+    def query(
+        self,
+        step: str,
+        sql: str,
+        parameters: Parameters = (),
+        files: Mapping[str, bigquery.ExternalConfig] = MappingProxyType({}),
+    ) -> "list[bigquery.Row]":
+        """Run a statement, which may read files of the lake by the names given to them, and give its rows."""
         config = bigquery.QueryJobConfig(query_parameters=list(parameters))
+        if files:
+            config.table_definitions = dict(files)
 
         def begin(job_id: str, labels: dict[str, str]) -> bigquery.QueryJob:
             config.labels = labels
             # Without job_retry=None the client would make up another id for a second try.
             return self.client.query(sql, config, job_id=job_id, timeout=TIMEOUT, job_retry=None)
 
-        job, rows = self._run(step, f"{sql}{config.query_parameters}", begin, _rows)
+        uris = "".join(uri for file in files.values() for uri in file.source_uris)
+        job, rows = self._run(step, f"{sql}{config.query_parameters}{uris}", begin, _rows)
         self._billed.append(job.total_bytes_billed or 0)
         return rows
 

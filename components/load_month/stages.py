@@ -17,16 +17,15 @@ from goldline.clients import TIMEOUT
 from goldline.contract import Column, TableContract
 from goldline.jobs import Jobs
 from goldline.lake import Lake
-from goldline.record import now
 from goldline.run import Run
 from goldline.schema import fields
 
-STAGE_LIFE = datetime.timedelta(days=1)
 PARTITION = "service_date"
+LANDED = "landed"  # the file, in a statement
 
 
 class Stages:
-    """The files of one batch and the external tables over them, gone when the block ends.
+    """The files of one batch, gone when the block ends.
 
     Each try has names of its own: what an earlier try of this run did to files of the same name, and which of its jobs
     were done, tells nothing of these.
@@ -39,7 +38,6 @@ class Stages:
         self.batch = batch
         self._id = uuid.uuid4().hex[:8]
         self._files: dict[str, str] = {}  # by table
-        self._stages: set[str] = set()
 
     def __enter__(self) -> Self:
         """Begin; nothing is made before it is needed."""
@@ -48,8 +46,7 @@ class Stages:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Delete external tables and files, whatever became of them."""
-        _all(self._drop, self._stages)
+        """Delete the files, whatever became of them."""
         _all(self.lake.delete, self._files.values())
 
     @contextmanager
@@ -87,26 +84,20 @@ class Stages:
         target, step = self.run.table(contract.table), f"publish_{self.batch}_{contract.name}"
         if contract.table in self._files:
             columns = [c.name for c in contract.columns]
-            stage = self._stage(contract)
-            self.jobs.query(step, statements.replace(target, columns, f"`{stage}`", PARTITION, days))
+            sql = statements.replace(target, columns, f"`{LANDED}`", PARTITION, days)
+            self.jobs.query(step, sql, files={LANDED: self._external(contract)})
         elif self.jobs.client.get_table(target, timeout=TIMEOUT).num_rows:
             self.jobs.query(step, statements.remove(target, PARTITION, days))
 
-    def _stage(self, contract: TableContract) -> str:
-        """An external table over what was written, which goes by itself where this process is killed before it ends."""
-        name = self.run.table(f"ops.load_{contract.dataset}_{contract.name}_{self._id}")
+    def _external(self, contract: TableContract) -> bigquery.ExternalConfig:
+        """An external table over what was written, which is the job's alone: nothing is left of it.
+
+        https://cloud.google.com/bigquery/docs/query-cloud-storage-data#query_temporary_external_tables
+        """
         config = bigquery.ExternalConfig("PARQUET")
         config.source_uris = [self.lake.uri(self._files[contract.table])]
         config.schema = fields(_nullable(contract.columns))
-        table = bigquery.Table(name, schema=config.schema)
-        table.external_data_configuration = config
-        table.expires = now() + STAGE_LIFE
-        self._stages.add(name)
-        self.jobs.client.create_table(table, exists_ok=True, timeout=TIMEOUT)
-        return name
-
-    def _drop(self, stage: str) -> None:
-        self.jobs.client.delete_table(stage, not_found_ok=True, timeout=TIMEOUT)
+        return config
 
 
 def _all[T](act: Callable[[T], None], things: Iterable[T]) -> None:

@@ -12,21 +12,19 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.load_month.lines import UnreadableError, read_lines
 from components.load_month.load import REACH, Loaded, LoadError, load_month
-from components.load_month.stages import STAGE_LIFE, Stages
 from goldline import arrow
 from goldline.contract import TableContract, parse_all
 from goldline.gtfs import FILES, MANIFEST, FeedFile, FeedManifest, feed_folder, layout
 from goldline.history import COLUMNS, FOLDER, DayManifest, HistoryFile, day_folder, manifest_path
 from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake
-from goldline.record import Record, now
+from goldline.record import Record
 from goldline.run import Run
 from goldline.schema import ensure
 from goldline.tables import loading
@@ -225,14 +223,14 @@ def test_a_corrected_archive_takes_its_rejected_lines_away(bronze: Bronze) -> No
 
 
 def test_a_try_that_failed_half_way_is_no_obstacle_to_the_next(bronze: Bronze, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both are tries of one run: the jobs of the first are done, and their stages are gone."""
+    """Both are tries of one run: the jobs of the first are done, and its files are gone."""
     bronze.land(DAY, stop("a"))
     run, query = bronze.make(), Jobs.query
 
-    def fails(jobs: Jobs, step: str, *others: Any) -> Any:
+    def fails(jobs: Jobs, step: str, *others: Any, **named: Any) -> Any:
         if step.endswith("_trips"):
             raise JobError("the trips could not be published")
-        return query(jobs, step, *others)
+        return query(jobs, step, *others, **named)
 
     with monkeypatch.context() as patch:
         patch.setattr(Jobs, "query", fails)
@@ -240,22 +238,10 @@ def test_a_try_that_failed_half_way_is_no_obstacle_to_the_next(bronze: Bronze, m
             bronze.load(run)
     assert bronze.rows("select count(*) from bronze.stop_times") == [(1,)]
     assert bronze.rows("select count(*) from bronze.transit_days") == [(0,)]
+    assert not bronze.lake.list(f"stage/{run.run_id}")
     assert bronze.load(run).days == 1
     for table in ("stop_times", "trips", "transit_days"):
         assert bronze.rows(f"select count(*) from bronze.{table}") == [(1,)], table
-
-
-def test_a_stage_is_gone_after_its_batch_and_goes_by_itself_where_nobody_deletes_it(bronze: Bronze) -> None:
-    run, contract = bronze.make(), CONTRACTS["bronze.trips"]
-    with Stages(run, Jobs(run, "load_month"), bronze.lake, "b") as stages:
-        with stages.writing(contract) as out:
-            out.write_table(out.schema.empty_table())
-        stage = stages._stage(contract)
-        assert now() < bronze.client.get_table(stage).expires <= now() + STAGE_LIFE
-        assert bronze.lake.list(f"stage/{run.run_id}")
-    with pytest.raises(NotFound):
-        bronze.client.get_table(stage)
-    assert not bronze.lake.list(f"stage/{run.run_id}")
 
 
 def test_a_feed_is_loaded_when_it_is_another_one(bronze: Bronze) -> None:

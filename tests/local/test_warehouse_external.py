@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from google.api_core.exceptions import BadRequest, Conflict, NotFound
 from google.cloud import bigquery
-from warehouse_client import Field, Row, Warehouse, lines, parquet
+from warehouse_client import PROJECT, Field, Row, Warehouse, lines, parquet
 
 FRIDAY, SATURDAY = datetime.date(2026, 11, 20), datetime.date(2026, 11, 21)
 RAW = """
@@ -194,6 +194,44 @@ def test_everything_that_reads(warehouse: Warehouse) -> None:
     dry = bigquery.QueryJobConfig(dry_run=True)
     fields = warehouse.client.query(f"select * from {warehouse.dataset}.ext", job_config=dry).schema
     assert [field.field_type for field in fields or []] == ["INTEGER", "FLOAT", "DATE"]
+
+
+def test_a_table_that_is_one_jobs_alone(warehouse: Warehouse) -> None:
+    put_sales(warehouse, "2026-11-20", "2026-11-21")
+    config = bigquery.ExternalConfig("PARQUET")
+    config.source_uris, config.schema = [warehouse.uri("sales/*")], [Field("id", "INTEGER"), Field("v", "FLOAT")]
+
+    def run(sql: str) -> list[Row]:
+        given = {"default_dataset": f"{PROJECT}.{warehouse.dataset}", "table_definitions": {"Landed": config}}
+        found = warehouse.client.query_and_wait(sql, job_config=bigquery.QueryJobConfig(**given))
+        return [tuple(row.values()) for row in found]
+
+    warehouse.rows("create table {d}.Landed as select 9 as id")  # not meant where the job has one of that name
+    assert run("select l.id, n.v from `Landed` as l join (select id, v from Landed) as n using (id) where id > 2") == [
+        (3, 2.5)
+    ]
+    assert run("select distinct _FILE_NAME from Landed limit 1")[0][0].startswith(warehouse.uri("sales/run_date="))
+    run("create table native as select *, 'old' as s from Landed")
+    run("delete native where id = 3")
+    replace = "merge native t using Landed s on false when not matched by source and t.id in (0, 1) then delete"
+    run(f"{replace} when not matched then insert (id, v) values (id, v)")
+    run("merge native t using Landed s on t.id = s.id and t.s is not null when matched then update set s = 'new'")
+    assert warehouse.rows("select id, s from {d}.native order by 1, 2") == [
+        (0, None),
+        (1, None),
+        (2, None),
+        (2, "new"),
+        (3, None),
+    ]
+    assert warehouse.rows("select * from {d}.Landed") == [(9,)]
+    with pytest.raises(BadRequest, match="DML over external table Landed"):
+        run("delete Landed where true")
+    warehouse.put("sales/run_date=2026-11-22/part-0.parquet", b"no Parquet")
+    with pytest.raises(BadRequest, match=r"reading table: Landed, error message: .*run_date=2026-11-22"):
+        run("select count(v) from Landed")
+    config.source_uris = [warehouse.uri("none/*")]
+    with pytest.raises(BadRequest, match="matched no files"):
+        run("select * from Landed")
 
 
 def test_views_over_views(warehouse: Warehouse) -> None:

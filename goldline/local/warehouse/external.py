@@ -31,7 +31,8 @@ from goldline.local.warehouse.upstream import (
 
 # Keys in a statement's Context.system. SCANS: what it reads, so that an error can be told by its file.
 # STUBS: names in a view's text stay names, else the view would freeze today's list of files.
-SCANS, STUBS = "goldline.scans", "goldline.stubs"
+# TEMPORARY: the external tables that are the job's alone, by name (`tableDefinitions`).
+SCANS, STUBS, TEMPORARY = "goldline.scans", "goldline.stubs", "goldline.temporary"
 MOST_VIEWS_DEEP = 16  # as in BigQuery
 
 _original: dict[str, Any] = {}
@@ -157,6 +158,10 @@ def read_files(tree: exp.Expr, context: Context) -> exp.Expr:
     target = names.target(tree)
     for table in list(tree.find_all(exp.Table)):
         reference = (table.catalog, table.db, table.name)
+        if not table.db and (config := context.system.get(TEMPORARY, {}).get(table.name)):
+            scan = context.system.setdefault(SCANS, {})[reference] = _temporary_scan(reference, config)
+            table.replace(_aliased(Raw(this=scan.sql(_wants_file_name(table))), table))
+            continue
         if table is target or not all(reference) or not (config := definition(reference)):
             continue
         if tree.args.get("kind") == "FUNCTION":
@@ -179,6 +184,17 @@ def _scan(reference: Reference, config: Resource) -> Scan:
     fields = [field for field in columns if field.name.casefold() not in own]
     keys = [field for field in columns if field.name.casefold() in own]
     return Scan(reference, config, fields, keys, files.expand(config, reference))
+
+
+def _temporary_scan(reference: Reference, config: Resource) -> Scan:
+    _check(config)
+    hive = config.hivePartitioningOptions
+    uris = files.expand(config, reference)
+    keys = files.partition_keys(hive, uris)
+    with database.cursor() as cur:
+        fields = (config.schema_ and config.schema_.fields) or files.infer(cur, config, reference, uris, keys)
+    own = {key.name.casefold() for key in keys}
+    return Scan(reference, config, [field for field in fields if field.name.casefold() not in own], keys, uris)
 
 
 def _read_stub(table: exp.Table, file_name: bool) -> None:
@@ -245,10 +261,15 @@ def schema_of(tree: exp.Expr) -> Answer:
 
 def run(cur: Connection, tree: exp.Expr, context: Context, *others: object) -> Answer:
     """Runs a statement: no DML over an external table, and errors that name the file."""
+    config: Resource = others[1]
+    context.system[TEMPORARY] = config.tableDefinitions or {}
+    context.temporary.update(name.casefold() for name in context.system[TEMPORARY])  # none of the default dataset
     if isinstance(tree, names.DML) and (target := names.target(tree)):
         reference = names.reference(target, context.project_id, context.dataset_id)
-        if definition(reference):
-            raise BigQueryError("invalidQuery", f"DML over external table {'.'.join(reference)} is not supported")
+        is_temporary = not target.db and target.name in context.system[TEMPORARY]
+        if is_temporary or definition(reference):
+            label = target.name if is_temporary else ".".join(reference)
+            raise BigQueryError("invalidQuery", f"DML over external table {label} is not supported")
     context.system.pop(SCANS, None)
     try:
         return _original["run"](cur, tree, context, *others)

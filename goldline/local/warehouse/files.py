@@ -31,7 +31,7 @@ HIVE_KINDS = {"DATE": r"\d{4}-\d\d-\d\d", "INTEGER": r"-?\d{1,18}"}
 
 def failure(reference: Reference, message: str) -> str:
     """How BigQuery begins what it says of a file that it cannot read."""
-    return f"Error while reading table: {'.'.join(reference)}, error message: {message}"
+    return f"Error while reading table: {'.'.join(filter(None, reference))}, error message: {message}"
 
 
 def expand(config: Resource, reference: Reference) -> list[str]:

@@ -15,6 +15,7 @@ from local_bigquery.sql.rules.tables import resolve
 from local_bigquery.sql.translate import translate
 from sqlglot import exp
 
+from goldline.local.warehouse.external import TEMPORARY
 from goldline.local.warehouse.lookups import look
 from goldline.local.warehouse.upstream import Connection, Context, Reference, Resource, replace, require
 
@@ -83,6 +84,8 @@ def _are_other_tables(source: exp.Expr, target: exp.Table, context: Context) -> 
     """Whether a source reads nothing but tables, and not the target: a view may read anything."""
     own = names.reference(target, context.project_id, context.dataset_id)
     for table in source.find_all(exp.Table):
+        if not table.db and table.name in context.system.get(TEMPORARY, {}):
+            continue
         reference: Reference | None = resolve(table, context, set())
         kinds = [row[1] for row in database.objects(*tables.physical(*reference))] if reference else []
         if kinds != ["TABLE"] or reference == own:
