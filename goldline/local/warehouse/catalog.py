@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import duckdb
-from local_bigquery.catalog import names, tables
+from local_bigquery.catalog import names, tabledata, tables
 from local_bigquery.engine import database, types
 from local_bigquery.engine.database import quote
 from local_bigquery.errors import not_found
@@ -190,10 +190,11 @@ def _fetched(sql: str, params: list[Any]) -> list[Any]:
 
 
 def install() -> None:
-    """Replaces database.objects, tables.columns, partitions._hidden, query.execute and query._evaluator."""
+    """Replaces database.objects, tables.columns (also in tabledata), partitions._hidden, query.execute, _evaluator."""
     require(database, "_attached")
     _original["objects"] = replace(database, "objects", objects)
     replace(tables, "columns", columns)
+    replace(tabledata, "columns", columns)
     replace(partitions, "_hidden", hidden)
     _original["execute"] = replace(query, "execute", execute)
     _original["evaluator"] = replace(query, "_evaluator", evaluator)
