@@ -22,16 +22,31 @@ trips as (
     qualify row_number() over (partition by service_date, trip_uid order by num_updates desc, _line desc) = 1
 ),
 
--- Ranked before the trips are joined, or the sort would carry their columns too.
-stops_made as (
+-- Only rows of stops that a trip made twice are ranked: to sort them all would take a quarter of the query's time.
+made_twice as (
     select
-        *,
+        service_date,
+        trip_uid,
+        stop_id,
+        arrival_time,
+        last_observed,
+        _line
+    from bronze.stop_times
+    where _loaded_date between @since and @run_date
+    qualify count(*) over (partition by service_date, trip_uid, stop_id, arrival_time is null) > 1
+),
+
+superseded as (
+    select
+        service_date,
+        _line
+    from made_twice
+    where true
+    qualify
         row_number() over (
             partition by service_date, trip_uid, stop_id, arrival_time is null
             order by last_observed desc, _line desc
-        ) as place
-    from bronze.stop_times
-    where _loaded_date between @since and @run_date
+        ) > 1
 ),
 
 observed as (
@@ -59,10 +74,13 @@ observed as (
             timestamp_seconds(seen.arrival_time),
             null
         ) as arrived_at,
-        seen.place
-    from stops_made as seen
+        superseded._line is not null as is_superseded
+    from bronze.stop_times as seen
+    left join superseded
+        on seen.service_date = superseded.service_date and seen._line = superseded._line
     left join trips
         on seen.service_date = trips.service_date and seen.trip_uid = trips.trip_uid
+    where seen._loaded_date between @since and @run_date
 ),
 
 timed as (
@@ -110,7 +128,7 @@ select
             then 'arrival_time is not of the day'
         when timed.route_id is null then 'the route is told neither by trips.csv nor by the id of the trip'
         when timed.direction_id is null then 'the direction is told neither by trips.csv nor by the id of the trip'
-        when timed.place > 1 then 'the trip stops there twice: the row that was observed last counts'
+        when timed.is_superseded then 'the trip stops there twice: the row that was observed last counts'
     end as _reject_reason
 from timed
 left join stops
