@@ -6,6 +6,8 @@ the warehouse's time. https://ducklake.select/docs/stable/specification/tables/o
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, cast
 
 import duckdb
@@ -96,33 +98,42 @@ def described(project_id: str, wanted: Collection[tuple[str, str]]) -> dict[tupl
     """What there is under some names, each a dataset's and a table's, all asked at once; nothing outside the lake."""
     if not wanted or not _is_lake(project_id):
         return {}
-    column = "(column_id, parent_column, column_name, column_type, nulls_allowed)"
-    rows = _fetched(
-        "WITH named AS MATERIALIZED (SELECT unnest($1) AS schema_name, unnest($2) AS name) "
-        f"SELECT schema_name, name, 'TABLE', coalesce(record_count, 0), list({column} ORDER BY column_order) "
-        f"FROM named JOIN {_meta(project_id)}.ducklake_schema AS s USING (schema_name) "
-        f"JOIN {_meta(project_id)}.ducklake_table AS o ON o.schema_id = s.schema_id AND table_name = name "
-        f"JOIN {_meta(project_id)}.ducklake_column AS c ON c.table_id = o.table_id AND c.end_snapshot IS NULL "
-        f"LEFT JOIN {_meta(project_id)}.ducklake_table_stats AS t ON t.table_id = o.table_id "
-        "WHERE o.end_snapshot IS NULL AND s.end_snapshot IS NULL GROUP BY ALL "
-        f"UNION ALL SELECT schema_name, name, 'VIEW', 0, [] "
-        f"FROM named JOIN {_meta(project_id)}.ducklake_schema AS s USING (schema_name) "
-        f"JOIN {_meta(project_id)}.ducklake_view AS o ON o.schema_id = s.schema_id AND view_name = name "
-        "WHERE o.end_snapshot IS NULL AND s.end_snapshot IS NULL",
-        [[dataset for dataset, _ in wanted], [name for _, name in wanted]],
+    stats = f"LEFT JOIN {_meta(project_id)}.ducklake_table_stats AS t ON t.table_id = o.table_id"
+    living = "o.end_snapshot IS NULL AND s.end_snapshot IS NULL"
+    found = _fetched(
+        f"SELECT schema_name, table_name, 'TABLE', coalesce(record_count, 0), o.table_id "
+        f"FROM {_living(project_id, 'table')} {stats} "
+        f"WHERE {living} AND list_contains($1, schema_name || '.' || table_name) "
+        f"UNION ALL SELECT schema_name, view_name, 'VIEW', 0, NULL "
+        f"FROM {_living(project_id, 'view')} WHERE {living} AND list_contains($1, schema_name || '.' || view_name)",
+        [[".".join(name) for name in wanted]],
     )
-    found = {(row[0], row[1]): _described(project_id, *row) for row in rows}
-    return {name: found.get(name) or Described([], set(), set(), None) for name in wanted}
+    shapes = _shapes(project_id, [table_id for *_, table_id in found if table_id is not None])
+    told = {
+        (dataset, name): _described(project_id, dataset, name, kind, count, shapes.get(table_id, ()))
+        for dataset, name, kind, count, table_id in found
+    }
+    return {name: told.get(name) or Described([], set(), set(), None) for name in wanted}
 
 
-def _described(project_id: str, dataset_id: str, name: str, kind: str, count: int, shape: list[Any]) -> Described:
+def _shapes(project_id: str, table_ids: list[int]) -> dict[int, tuple[Any, ...]]:
+    """What DuckLake tells of the columns of some tables, in their order."""
+    rows = _fetched(
+        "SELECT table_id, column_id, parent_column, column_name, column_type, nulls_allowed "
+        f"FROM {_meta(project_id)}.ducklake_column "
+        "WHERE end_snapshot IS NULL AND list_contains($1, table_id) ORDER BY table_id, column_order",
+        [table_ids],
+    )
+    return {table_id: tuple(row[1:] for row in group) for table_id, group in groupby(rows, key=itemgetter(0))}
+
+
+def _described(project_id: str, dataset_id: str, name: str, kind: str, count: int, shape: tuple[Any, ...]) -> Described:
     top = [column for column in shape if column[1] is None]
     fields = None
     if kind == "TABLE":
-        key = tuple(shape)
-        if key not in _fields:  # columns of the same names and types are the same fields, whosever they are
-            _fields[key] = tables.columns(project_id, dataset_id, name)
-        fields = _fields[key]
+        if shape not in _fields:  # columns of the same names and types are the same fields, whosever they are
+            _fields[shape] = tables.columns(project_id, dataset_id, name)
+        fields = _fields[shape]
     required = {column[2] for column in top if not column[4]}
     return Described([(name, kind, count)], {column[2] for column in top}, required, fields)
 

@@ -6,7 +6,7 @@ Of a build's SELECT it was a tenth of a second; nothing changes while a statemen
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from local_bigquery.catalog import metadata, row_access, tables
@@ -15,7 +15,7 @@ from local_bigquery.sql import rules
 from sqlglot import exp
 
 from goldline.local.warehouse import catalog
-from goldline.local.warehouse.upstream import Answer, Context, replace
+from goldline.local.warehouse.upstream import Answer, Context, Table, replace
 
 Rule = Callable[[exp.Expr, Context], exp.Expr]
 
@@ -68,7 +68,21 @@ def _foreseen(tree: exp.Expr, context: Context) -> dict[Any, Answer]:
             answers["_columns", (*about, catalog.REQUIRED)] = told.required
             if told.fields is not None:
                 answers["columns", about] = told.fields
+        for dataset, name in wanted:
+            answers["list_", (Table, project, dataset, name)] = []
+        for resource in _resources(project, wanted):
+            reference = resource.tableReference
+            answers["list_", (Table, project, reference.datasetId, reference.tableId)].append(resource)
     return answers
+
+
+def _resources(project_id: str, wanted: Collection[tuple[str, str]]) -> list[Table]:
+    """What is kept of tables beside what DuckLake knows."""
+    rows = database.fetch(
+        "SELECT resource FROM emulator.tables WHERE project_id = ? AND list_contains(?, dataset_id || '.' || table_id)",
+        [project_id, [".".join(name) for name in wanted]],
+    )
+    return [Table.model_validate_json(resource) for (resource,) in rows]
 
 
 def once(question: Callable[..., Answer]) -> Callable[..., Answer]:
