@@ -29,6 +29,7 @@ from components.load_month.feed import load_feed
 from components.load_month.lines import Lines, UnreadableError, read_lines
 from components.load_month.stages import PARTITION, Stages
 from goldline import arrow
+from goldline.clients import TIMEOUT
 from goldline.contract import Row, TableContract
 from goldline.history import GZIP, DayManifest
 from goldline.jobs import JobError, Jobs
@@ -109,10 +110,12 @@ class Loader:
 
     def new_days(self) -> Iterator[tuple[str, list[datetime.date]]]:
         """By month, the days that are landed and not loaded from the archive that they are landed from."""
-        known = self._known()
+        with ThreadPoolExecutor() as beside:
+            listed = beside.submit(self.lake.list, self.folder)
+            known = self._known(beside)
         found: dict[str, set[str]] = {}
         whole = set()
-        for path in self.lake.list(self.folder):
+        for path in listed.result():
             if match := DAY_FILE.search(path):
                 found.setdefault(match[1], set()).update({match[2]} - {None})
                 whole |= {match[1]} if match[3] else set()
@@ -126,18 +129,22 @@ class Loader:
             return False
         return len(archives) == 1 or self._manifest(day).sha256[:SHORT] != known.get(day)
 
-    def _known(self) -> dict[str, str]:
+    def _known(self, beside: ThreadPoolExecutor) -> dict[str, str]:
         """The archives of the days that are loaded, short, by day."""
         if any(self.run.refreshes(table) for table in (*FILES.values(), DAYS)):
             return {}
+        there = {table: beside.submit(self._rows, table) for table in FILES.values()}
         wanted = ("service_date", "_archive", "stop_time_rows", "trip_rows")
         rows = self.jobs.read(self.run.table(DAYS), (c for c in self.contracts[DAYS].columns if c.name in wanted))
         known = {str(row["service_date"]): str(row["_archive"]) for row in rows}
         for file, table in FILES.items():
             count = f"{file.removesuffix('s')}_rows"
-            if self.jobs.client.get_table(self.run.table(table)).num_rows != sum(row[count] for row in rows):
+            if there[table].result() != sum(row[count] for row in rows):
                 known = self._still_there(table, {str(r["service_date"]): r[count] for r in rows}, known)
         return known
+
+    def _rows(self, table: str) -> int:
+        return int(self.jobs.client.get_table(self.run.table(table), timeout=TIMEOUT).num_rows)
 
     def _still_there(self, table: str, counts: Mapping[str, int], known: Mapping[str, str]) -> dict[str, str]:
         """Of the days that are known, those whose rows all stand in the table: somebody may have changed it."""
