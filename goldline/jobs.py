@@ -23,6 +23,7 @@ JOB_SECONDS = 1800.0
 PAGE_ROWS = 10_000
 TRIES = 3
 IDS_MAX = 10  # failed jobs that a step may leave in one run, all its tries together
+WITH_ROWS = {None, "SELECT", "SCRIPT"}  # statements that may have some
 # https://cloud.google.com/bigquery/docs/error-messages: these say "try again"; the last is how a MERGE that lost to
 # another statement on the same table is told.
 PASSING = {
@@ -173,6 +174,10 @@ def label(text: str) -> str:
 
 
 def _rows(job: bigquery.QueryJob) -> "list[bigquery.Row]":
+    if job.done(reload=False) and job.statement_type not in WITH_ROWS:  # what there is to know came with the job
+        if error := job.exception():
+            raise error
+        return []
     # With a size of pages the answer that says "done" brings the first one; else it takes another request.
     found = job.result(page_size=PAGE_ROWS, timeout=JOB_SECONDS)
     return list(found) if found.total_rows else []

@@ -81,7 +81,8 @@ def _without_broken_lines(content: bytes, columns: int, bad: _Bad) -> bytes:
     As a rule there are none to look for. Blank ones are among them: pyarrow counts some and others not.
     """
     is_text = _is_text(content)
-    if is_text and not any(sign in content for sign in (b'"', b"\n\n", b"\n\r\n")):
+    signs = (b'"', b"\n\n", b"\n\r\n") if b"\r" in content else (b'"', b"\n\n")
+    if is_text and not any(sign in content for sign in signs):
         return content
     lines = content.removesuffix(b"\n").split(b"\n")
     for i, line in enumerate(lines):
@@ -107,6 +108,8 @@ def _is_quoted_well(line: bytes) -> bool:
 
 
 def _is_text(content: bytes) -> bool:
+    if content.isascii():
+        return True
     try:
         content.decode()
     except UnicodeDecodeError:
@@ -134,6 +137,7 @@ def _parsed(content: bytes, types: dict[str, pa.DataType], bad: _Bad) -> pa.Tabl
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
             null_values=[""],
+            check_utf8=False,  # lines that are none are left out already
         ),
     )
     numbers = np.arange(HEADER + 1, HEADER + 1 + table.num_rows + len(short), dtype=np.int64)
