@@ -1,7 +1,7 @@
 """How fast a month of archives becomes the clean table, beside the obvious way, and how much memory months take.
 
 `make bench-transit` runs it on a stack of its own. The simulated city publishes a month; each way takes the same
-archives to the same clean rows, in a process of its own. They take turns, and of each the median of three tries counts:
+archives to the same clean rows, in a process of its own. They take turns, and of each the median of five tries counts:
 one try alone may differ by a fifth. The obvious way is the batch flow as it is run by hand: each archive is unpacked,
 each CSV uploaded and loaded with autodetection and append, and then the same clean query runs. Memory is that of
 load_month's process: once for the month, once for six, the month's archives under other dates.
@@ -46,7 +46,7 @@ from goldline.tables import contracts, loading, select, source
 DAY = date(2026, 11, 1)  # the month before it is October, all of it
 MONTH, MONTHS = 31, 6
 SEED = 7
-TRIES = 3  # of each way
+TRIES = 5  # of each way
 RATIO_MIN, GROWTH_MAX = 3.0, 1.25
 PACKAGES = ("pyarrow", "google-cloud-bigquery", "local-bigquery", "duckdb")
 CLEAN = "transit/stg_arrivals"

@@ -44,7 +44,7 @@ REJECTED, DAYS = "bronze.rejected_history", "bronze.transit_days"
 DAY_FILE = re.compile(r"/service_date=(\d{4}-\d\d-\d\d)/(?:([0-9a-f]{16})/.+|(manifest\.json))$")
 HEADWAYS = "gold.fct_headways"
 REACH = datetime.timedelta(days=14)  # how far before @since sql/transit/fct_headways.sql builds dates anew
-AHEAD = 3  # days that are read while one is written
+AHEAD = 2  # days that are read while one is written
 SHORT = 16  # digits of a checksum that tell archives apart in paths and tables
 
 
