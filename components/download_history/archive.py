@@ -131,7 +131,7 @@ def _check_member(info: tarfile.TarInfo) -> None:
 
 
 def _gzipped(stream: IO[bytes], name: str, path: Path) -> Extracted:
-    """Gzip a CSV file without a time stamp, so that the same text gives the same bytes."""
+    """Gzip a CSV file without a time stamp: on machines of one kind, the same text gives the same bytes."""
     header = stream.readline(CHUNK)
     columns = header.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace").strip().split(",")
     if missing := REQUIRED[name] - set(columns):
