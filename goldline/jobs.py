@@ -93,6 +93,17 @@ class Jobs:
         except GoogleAPICallError as error:
             raise JobError(f"{self.subject}, reading {table}: {error.message}") from error
 
+    def row_count(self, table: str) -> int:
+        """How many rows a table has; its metadata tells.
+
+        Raises:
+            JobError: it cannot be read.
+        """
+        try:
+            return int(self.client.get_table(table, timeout=TIMEOUT).num_rows)
+        except GoogleAPICallError as error:
+            raise JobError(f"{self.subject}, reading {table}: {error.message}") from error
+
     def copy(self, step: str, source: str, target: str) -> None:
         """Copy a table over another, or over one of its partitions (`table$YYYYMMDD`), in one atomic step."""
         config = bigquery.CopyJobConfig(write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE)

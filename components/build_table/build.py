@@ -246,7 +246,7 @@ class Builder:
     @property
     def _rows(self) -> int:
         """How many the table has."""
-        return int(self.jobs.client.get_table(self.target, timeout=TIMEOUT).num_rows)
+        return self.jobs.row_count(self.target)
 
     def _count(self, where: str) -> int:
         [row] = self.jobs.query("count", f"select count(*) as row_count from `{self.target}` where {where}")

@@ -137,7 +137,7 @@ def _parsed(content: bytes, types: dict[str, pa.DataType], bad: _Bad) -> pa.Tabl
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
             null_values=[""],
-            check_utf8=False,  # lines that are none are left out already
+            check_utf8=False,  # a line that is no UTF-8 is left out already
         ),
     )
     numbers = np.arange(HEADER + 1, HEADER + 1 + table.num_rows + len(short), dtype=np.int64)

@@ -29,7 +29,6 @@ from components.load_month.feed import load_feed
 from components.load_month.lines import Lines, UnreadableError, read_lines
 from components.load_month.stages import PARTITION, Stages
 from goldline import arrow
-from goldline.clients import TIMEOUT
 from goldline.contract import Row, TableContract
 from goldline.history import GZIP, DayManifest
 from goldline.jobs import JobError, Jobs
@@ -133,7 +132,7 @@ class Loader:
         """The archives of the days that are loaded, short, by day."""
         if any(self.run.refreshes(table) for table in (*FILES.values(), DAYS)):
             return {}
-        there = {table: beside.submit(self._rows, table) for table in FILES.values()}
+        there = {table: beside.submit(self.jobs.row_count, self.run.table(table)) for table in FILES.values()}
         wanted = ("service_date", "_archive", "stop_time_rows", "trip_rows")
         rows = self.jobs.read(self.run.table(DAYS), (c for c in self.contracts[DAYS].columns if c.name in wanted))
         known = {str(row["service_date"]): str(row["_archive"]) for row in rows}
@@ -142,9 +141,6 @@ class Loader:
             if there[table].result() != sum(row[count] for row in rows):
                 known = self._still_there(table, {str(r["service_date"]): r[count] for r in rows}, known)
         return known
-
-    def _rows(self, table: str) -> int:
-        return int(self.jobs.client.get_table(self.run.table(table), timeout=TIMEOUT).num_rows)
 
     def _still_there(self, table: str, counts: Mapping[str, int], known: Mapping[str, str]) -> dict[str, str]:
         """Of the days that are known, those whose rows all stand in the table: somebody may have changed it."""

@@ -13,7 +13,6 @@ from google.cloud import bigquery
 
 from components.build_table import statements
 from goldline import arrow
-from goldline.clients import TIMEOUT
 from goldline.contract import Column, TableContract
 from goldline.jobs import Jobs
 from goldline.lake import Lake
@@ -91,7 +90,7 @@ class Stages:
             columns = [c.name for c in contract.columns]
             sql = statements.replace(target, columns, f"`{LANDED}`", PARTITION, days)
             self.jobs.query(step, sql, files={LANDED: self._external(contract)})
-        elif self.jobs.client.get_table(target, timeout=TIMEOUT).num_rows:
+        elif self.jobs.row_count(target):
             self.jobs.query(step, statements.remove(target, PARTITION, days))
 
     def _external(self, contract: TableContract) -> bigquery.ExternalConfig:
