@@ -40,7 +40,7 @@ from goldline.local.stack import BUCKET, Stack
 from goldline.ops import RejectedRow
 from goldline.run import Run
 from goldline.schema import ensure, ensure_plain
-from goldline.sql import prefixed, reads
+from goldline.sql import prefixed
 from goldline.tables import contracts, loading, select, source
 
 DAY = date(2026, 11, 1)  # the month before it is October, all of it
@@ -115,7 +115,7 @@ def obvious(run: Run) -> int:
     for name in ("stop_times", "trips"):
         client.delete_table(f"{PROJECT}.{prefix}bronze.{name}")
         client.query_and_wait(RAW.format(prefix=prefix, name=name, day=DAY))
-    text = prefixed(select(CLEAN), prefix, reads(select(CLEAN)))
+    text = prefixed(select(CLEAN), prefix)
     given = bigquery.QueryJobConfig(query_parameters=[date_parameter("since", DAY), date_parameter("run_date", DAY)])
     clean = f"{prefix}silver.clean"
     client.query_and_wait(f"create table {clean} as {text}", job_config=given)

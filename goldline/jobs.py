@@ -66,6 +66,20 @@ class Jobs:
         files: Mapping[str, bigquery.ExternalConfig] = MappingProxyType({}),
     ) -> "list[bigquery.Row]":
         """Run a statement, which may read files of the lake by the names given to them, and give its rows."""
+        return self._query(step, sql, parameters, files)[1]
+
+    def insert(self, step: str, sql: str, parameters: Parameters = ()) -> int:
+        """Run an INSERT or a MERGE, and give the number of rows that it inserted."""
+        return int(self._query(step, sql, parameters)[0].dml_stats.inserted_row_count)
+
+    def _query(
+        self,
+        step: str,
+        sql: str,
+        parameters: Parameters,
+        files: Mapping[str, bigquery.ExternalConfig] = MappingProxyType({}),
+    ) -> "tuple[Any, list[bigquery.Row]]":
+        """The job, done, and its rows."""
         config = bigquery.QueryJobConfig(query_parameters=list(parameters))
         if files:
             config.table_definitions = dict(files)
@@ -78,7 +92,7 @@ class Jobs:
         uris = "".join(uri for file in files.values() for uri in file.source_uris)
         job, rows = self._run(step, f"{sql}{config.query_parameters}{uris}", begin, _rows)
         self._billed.append(job.total_bytes_billed or 0)
-        return rows
+        return job, rows
 
     def read(self, table: str, columns: Iterable[Column]) -> "list[bigquery.Row]":
         """Some columns of a small table, as it stands now: no job, so no cost, and no answer of an earlier try.

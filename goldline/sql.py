@@ -46,10 +46,20 @@ def reads(select: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def prefixed(select: str, prefix: str, tables: Container[str]) -> str:
-    """The same text with `silver.stg_sales` read from `<prefix>silver.stg_sales`; strings and comments stay."""
+def prefixed(select: str, prefix: str, tables: Container[str] | None = None) -> str:
+    """The same text with `silver.stg_sales` read from `<prefix>silver.stg_sales`; strings and comments stay.
+
+    Args:
+        select: a SELECT.
+        prefix: what the names of datasets begin with; empty: nothing is to be done, nor is the SELECT read.
+        tables: whose names are changed; None: of all that it reads.
+
+    Raises:
+        SqlError: as `reads`.
+    """
     if not prefix:
         return select
+    tables = reads(select) if tables is None else tables
     tokens = sqlglot.tokenize(select, dialect=DIALECT)
     out, end = [], 0
     for i, token in enumerate(tokens):

@@ -30,7 +30,7 @@ from goldline.ops import RejectedRow
 from goldline.record import CheckResult, Record, TableResult, earlier, now, recorded
 from goldline.run import EPOCH, Run
 from goldline.schema import ensure, in_order_of, is_laid_out_alike
-from goldline.sql import prefixed, reads
+from goldline.sql import prefixed
 
 LOG = logging.getLogger(__name__)
 STAGE_LIFE = datetime.timedelta(days=1)
@@ -79,7 +79,7 @@ class Builder:
         self.contract = contract
         self.record = record
         self.refresh = run.refreshes(contract.table)
-        self.select = prefixed(select.rstrip().rstrip(";"), run.dataset_prefix, reads(select))
+        self.select = prefixed(select.rstrip().rstrip(";"), run.dataset_prefix)
         self.hashes = {"select_hash": _sha256(select), "contract_hash": _sha256(contract.model_dump_json())}
         self.jobs = Jobs(run, contract.table.replace(".", "_"))
         self.target = run.table(contract.table)
@@ -207,8 +207,8 @@ class Builder:
             return 0, 0
         if self.contract.write == "replace":
             columns, by = (c.name for c in self.contract.columns), str(self.contract.partition_by)
-            self.jobs.query("publish", statements.replace(self.target, columns, self._audited_rows, by, partitions))
-            return self._count(statements.in_partitions(self.contract, partitions)), 0
+            sql = statements.replace(self.target, columns, self._audited_rows, by, partitions)
+            return self.jobs.insert("publish", sql), 0
         stage = self._stage("stage")
         self.jobs.query("publish", statements.merge(self.contract, self.target, stage, partitions))
         [row] = self.jobs.query("verify", statements.merged(self.contract, self.target, stage, partitions))

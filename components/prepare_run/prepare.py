@@ -116,7 +116,7 @@ def _make_views(jobs: Jobs, run: Run, contracts: list[Contract], selects: dict[s
     views = {c.table: c for c in contracts if isinstance(c, TableContract) and c.write == "view"}
     order = TopologicalSorter({name: reads(selects[name]) & views.keys() for name in views}).static_order()
     for name in order:
-        select = prefixed(selects[name], run.dataset_prefix, reads(selects[name])).strip()
+        select = prefixed(selects[name], run.dataset_prefix).strip()
         if _select_label(jobs.client, run.table(name)) == statements.select_label(views[name], select):
             continue
         try:

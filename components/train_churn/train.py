@@ -35,7 +35,7 @@ from goldline.models import (
 )
 from goldline.record import CheckResult, recorded
 from goldline.run import Run
-from goldline.sql import prefixed, reads
+from goldline.sql import prefixed
 
 LOG = logging.getLogger(__name__)
 NAME = "churn"
@@ -137,7 +137,7 @@ def first_sale(run: Run) -> datetime.date | None:
 
 def read(run: Run, select: str, contract: TableContract, days: Sequence[datetime.date], seed: int) -> Rows:
     """The rows of all cut-offs; those of the first are the test."""
-    text = prefixed(select.rstrip().rstrip(";"), run.dataset_prefix, reads(select))
+    text = prefixed(select.rstrip().rstrip(";"), run.dataset_prefix)
     sql = TRAINING.format(select=text, sales=run.table("gold.fct_sales"))
     test, *learnt = days
     parts = [sampled(_of(day, read_rows(run, NAME, sql, day), contract), ROWS_MAX, seed) for day in learnt]

@@ -334,7 +334,11 @@ def test_a_retried_task_does_its_work_once(shop: Shop, monkeypatch: pytest.Monke
     assert len(list(shop.client.list_jobs(max_results=1000))) > before
 
 
-def test_a_try_that_died_after_publishing_is_finished_by_the_next(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("write", ["merge", "replace"])
+def test_a_try_that_died_after_publishing_is_finished_by_the_next(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    made = contract(MERGE, write=write, version="version" if write == "merge" else None)
     shop.give(("a", "2026-11-18", 1, 1, "2026-11-20"), ("b", "2026-11-18", None, 1, "2026-11-20"))
     run = shop.new_run()
 
@@ -347,8 +351,8 @@ def test_a_try_that_died_after_publishing_is_finished_by_the_next(shop: Shop, mo
     with monkeypatch.context() as patch:
         patch.setattr(build_module.Builder, "_result", cut)
         with pytest.raises(PowerCutError):
-            shop.build(contract(MERGE), MERGE_SELECT, run)
-    assert counts(shop.build(contract(MERGE), MERGE_SELECT, run)) == (2, 1, 1, 0)
+            shop.build(made, MERGE_SELECT, run)
+    assert counts(shop.build(made, MERGE_SELECT, run)) == (2, 1, 1, 0)
     assert shop.rows("silver.stg_things", "id") == [("a",)]
 
 
