@@ -32,7 +32,7 @@ from components.generate_transit.generate import archive_path, generate_transit
 from components.load_month.load import load_month
 from goldline.clients import bigquery_client
 from goldline.contract import TableContract, parse_all
-from goldline.history import FOLDER, DayManifest, day_folder, manifest_path
+from goldline.history import DAY_MANIFEST, FOLDER, LAST, SHORT, day_folder, landed_days
 from goldline.jobs import date_parameter
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT
@@ -133,20 +133,19 @@ def months(run: Run, count: int) -> int:
 def lay(count: int) -> None:
     """Land the month's days, and under the dates before them the same days again."""
     lake = Lake(PROJECT, BUCKET)
-    days = sorted(p.split("service_date=")[1][:10] for p in lake.list(FOLDER) if p.endswith("manifest.json"))
-    for month in range(count):
-        for text in days:
-            day = date.fromisoformat(text)
-            manifest = DayManifest.model_validate_json(lake.read_text(manifest_path(day)))
-            other = day - timedelta(days=MONTH * month)
-            folder = day_folder(other).replace(FOLDER, f"bench/{count}")
-            files = {}
-            for name, file in manifest.files.items():
-                path = f"{folder}/{manifest.sha256[:16]}/{name}.csv.gz"
-                lake.write_bytes(path, lake.read_bytes(file.path))
-                files[name] = file.model_copy(update={"path": path})
-            changed = manifest.model_copy(update={"service_date": other, "files": files})
-            lake.write_text(f"{folder}/manifest.json", changed.model_dump_json())
+    landed = landed_days(lake.found(FOLDER))
+    with tempfile.TemporaryDirectory() as temporary:
+        content = Path(temporary) / "content"
+        for month in range(count):
+            for day, manifest in landed.items():
+                other = day - timedelta(days=MONTH * month)
+                folder = day_folder(other).replace(FOLDER, f"bench/{count}")
+                paths = {name: f"{folder}/{manifest.sha256[:SHORT]}/{name}.csv.gz" for name in manifest.files}
+                files = {name: file.model_copy(update={"path": paths[name]}) for name, file in manifest.files.items()}
+                changed = manifest.model_copy(update={"service_date": other, "files": files}).model_dump_json()
+                for name, file in manifest.files.items():
+                    content.write_bytes(lake.read_bytes(file.path))
+                    lake.write_file(paths[name], content, {DAY_MANIFEST: changed} if name == LAST else {})
 
 
 def median(tries: list[dict[str, float]]) -> dict[str, float]:

@@ -1,19 +1,32 @@
 """Daily history archives as goldline keeps them: what they hold, where a landed day lies, and what its manifest says.
 
 The format is that of https://subwaydata.nyc: a .tar.xz a day with two CSV files. Moments are epoch seconds.
+
+A day's manifest is metadata of the object that is written last. So one listing tells of all days, however many, and
+there is no moment at which the manifest and what it tells of are not both there.
 """
 
 import datetime
+import logging
+import re
+from collections.abc import Iterable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from goldline.contract import Column
+from goldline.lake import Found
+
+LOG = logging.getLogger(__name__)
 
 FOLDER = "bronze/transit_history"
 DATE = "YYYY-MM-DD"  # stands in a URL for the date
 SIMULATED = "simulated/transit"
 SIMULATED_FEED = f"{SIMULATED}/gtfs.zip"
 SIMULATED_ARCHIVE = f"{SIMULATED}/history/subwaydatanyc_{DATE}_csv.tar.xz"
+SHORT = 16  # digits of a checksum that tell archives apart in paths and tables
+DAY_MANIFEST = "goldline-day"  # its key among the metadata
+LAST = "trips"  # the file that is written last, and bears it
+LAST_PATH = re.compile(rf"/service_date=\d{{4}}-\d\d-\d\d/[0-9a-f]+/{LAST}\.csv\.gz$")
 GZIP = 16 + 15  # zlib's wbits of a gzip file
 
 _STOP_TIMES = {
@@ -73,10 +86,11 @@ class HistoryFile(BaseModel):
 
 
 class DayManifest(BaseModel):
-    """What a landed day holds; written last, so that a day without it does not count.
+    """What a landed day holds; written with its last file, so that a day without it does not count.
 
     Attributes:
         sha256: of the archive; bytes likewise.
+        landed_at: when: of several archives of a day, the one that was landed last counts.
         run_date: date of the run that landed it: what counts as new goes by it.
     """
 
@@ -87,6 +101,7 @@ class DayManifest(BaseModel):
     sha256: str
     etag: str
     bytes: int
+    landed_at: datetime.datetime
     run_date: datetime.date
     run_id: str
     files: dict[str, HistoryFile]
@@ -97,9 +112,26 @@ def day_folder(day: datetime.date) -> str:
     return f"{FOLDER}/service_date={day}"
 
 
-def manifest_path(day: datetime.date) -> str:
-    """Where a day's manifest lies: the day counts once it is there."""
-    return f"{day_folder(day)}/manifest.json"
+def file_path(day: datetime.date, sha256: str, name: str) -> str:
+    """Where one of its CSV files lies, of the archive with that checksum."""
+    return f"{day_folder(day)}/{sha256[:SHORT]}/{name}.csv.gz"
+
+
+def landed_days(listed: Iterable[Found]) -> dict[datetime.date, DayManifest]:
+    """The days that a listing of the lake tells of, in their order."""
+    days: dict[datetime.date, DayManifest] = {}
+    for found in listed:
+        if not LAST_PATH.search(found.path):
+            continue
+        try:
+            manifest = DayManifest.model_validate_json(found.metadata.get(DAY_MANIFEST, ""))
+        except ValidationError:
+            LOG.warning("%s does not count: expected a day's manifest as its metadata %s", found.path, DAY_MANIFEST)
+            continue
+        other = days.get(manifest.service_date)
+        if other is None or other.landed_at < manifest.landed_at:
+            days[manifest.service_date] = manifest
+    return dict(sorted(days.items()))
 
 
 def day_url(url: str, day: datetime.date) -> str:

@@ -2,10 +2,11 @@
 
 import datetime
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO, cast
 
 from google.api_core.exceptions import NotFound
@@ -27,6 +28,7 @@ class Found:
     Attributes:
         md5: of its bytes, in base64; an object that was put together of others has none.
         updated: when it was written.
+        metadata: what its writer said of it.
     """
 
     path: str
@@ -34,6 +36,7 @@ class Found:
     md5: str | None
     crc32c: str
     updated: datetime.datetime
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class Lake:
@@ -79,9 +82,14 @@ class Lake:
         # Unconditional writes of the same content may be repeated, so the retry needs no precondition.
         self._bucket.blob(path).upload_from_string(content, content_type, timeout=TIMEOUT, retry=DEFAULT_RETRY)
 
-    def write_file(self, path: str, file: Path) -> None:
-        """Write an object from a local file, over what was there; it appears whole or not at all."""
-        self._bucket.blob(path).upload_from_filename(str(file), timeout=TIMEOUT, retry=DEFAULT_RETRY)
+    def write_file(self, path: str, file: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Write an object from a local file, over what was there; it appears whole, with its metadata, or not at all.
+
+        All of the metadata may take 8 KiB: https://cloud.google.com/storage/quotas#objects
+        """
+        blob = self._bucket.blob(path)
+        blob.metadata = dict(metadata) or None
+        blob.upload_from_filename(str(file), timeout=TIMEOUT, retry=DEFAULT_RETRY)
 
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
@@ -158,4 +166,4 @@ class Lake:
         for blob in self._bucket.client.list_blobs(
             self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY, **bounds
         ):
-            yield Found(blob.name, blob.size, blob.md5_hash, blob.crc32c, blob.updated)
+            yield Found(blob.name, blob.size, blob.md5_hash, blob.crc32c, blob.updated, blob.metadata or {})

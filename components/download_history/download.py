@@ -1,8 +1,8 @@
 """Land daily history archives in the lake, in parallel, each day whole or not at all.
 
-A day's files lie in a folder named after its archive's checksum; its last act is its manifest, and only then does it
-count. So a run that is interrupted goes on where it stopped. A day that is there, and whole by the sizes and checksums
-that its manifest recorded, is not fetched again.
+A day's files lie in a folder named after its archive's checksum; the last one bears the day's manifest, and only with
+it does the day count. So a run that is interrupted goes on where it stopped. A day that is there, and whole by the
+sizes and checksums that its manifest recorded, is not fetched again.
 """
 
 import datetime
@@ -19,17 +19,19 @@ from components.download_history.archive import ArchiveError, extract
 from components.download_history.days import BAD, DAY, STATUSES, Outcome, Status, absent, asked
 from goldline.fetch import Fetched, Fetcher, FetchError, MissingError, Patience
 from goldline.history import (
+    DAY_MANIFEST,
     FOLDER,
+    LAST,
     SIMULATED,
     DayManifest,
     HistoryFile,
-    day_folder,
     day_url,
-    manifest_path,
+    file_path,
+    landed_days,
     simulated_history_url,
 )
-from goldline.lake import Found, Lake, LakeError
-from goldline.record import CheckResult, recorded
+from goldline.lake import Found, Lake
+from goldline.record import CheckResult, now, recorded
 from goldline.run import Run
 
 LOG = logging.getLogger(__name__)
@@ -133,6 +135,7 @@ class _Landing:
         self.refetch = refetch
         listed = lake.found(FOLDER, f"service_date={wanted[0]}", f"service_date={wanted[-1] + DAY}")
         self.there = {found.path: found for found in listed}
+        self.landed = landed_days(self.there.values())
 
     def land(self, day: datetime.date) -> Outcome:
         """Land a day, unless it is there.
@@ -159,39 +162,42 @@ class _Landing:
 
     def _whole(self, day: datetime.date) -> DayManifest | None:
         """The manifest of a day whose files are as it says."""
-        if manifest_path(day) not in self.there:
-            return None
-        try:
-            manifest = DayManifest.model_validate_json(self.lake.read_text(manifest_path(day)))
-        except LakeError:  # gone since the listing
+        if (manifest := self.landed.get(day)) is None:
             return None
         if _is_simulated(manifest.url, self.lake) != _is_simulated(self.url, self.lake):
             raise HistoryError(
-                f"{self.lake.uri(manifest_path(day))} came from {manifest.url}: a lake holds the history of a "
+                f"{self.lake.uri(FOLDER)} holds {day} from {manifest.url}: a lake holds the history of a "
                 f"simulated city or of a real one, never both. Choose another bucket for {self.url}"
             )
         return manifest if all(_is_whole(file, self.there) for file in manifest.files.values()) else None
 
     def _keep(self, day: datetime.date, fetched: Fetched, archive: Path, folder: Path) -> None:
-        to = f"{day_folder(day)}/{fetched.sha256[:16]}"
-        files = {}
-        for name, file in extract(archive, day, folder).items():
-            path = f"{to}/{file.path.name}"
-            self.lake.write_file(path, file.path)
-            files[name] = HistoryFile(
-                path=path, sha256=file.sha256, md5=file.md5, bytes=file.bytes, lines=file.lines, columns=file.columns
+        extracted = extract(archive, day, folder)
+        files = {
+            name: HistoryFile(
+                path=file_path(day, fetched.sha256, name),
+                sha256=file.sha256,
+                md5=file.md5,
+                bytes=file.bytes,
+                lines=file.lines,
+                columns=file.columns,
             )
+            for name, file in extracted.items()
+        }
         manifest = DayManifest(
             service_date=day,
             url=day_url(self.url, day),
             sha256=fetched.sha256,
             etag=fetched.etag,
             bytes=fetched.bytes,
+            landed_at=now(),
             run_date=self.run.run_date,
             run_id=self.run.run_id,
             files=files,
         )
-        self.lake.write_text(manifest_path(day), manifest.model_dump_json(indent=1))
+        for name in sorted(files, key=lambda name: name == LAST):
+            told = {DAY_MANIFEST: manifest.model_dump_json()} if name == LAST else {}
+            self.lake.write_file(files[name].path, extracted[name].path, told)
 
 
 def _in_parallel(land: Callable[[datetime.date], Outcome], days: Iterable[datetime.date]) -> list[Outcome]:

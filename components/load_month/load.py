@@ -10,7 +10,6 @@ a time, however many months there are.
 import datetime
 import hashlib
 import logging
-import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from google.cloud import bigquery
 from isal import isal_zlib
-from pydantic import ValidationError
 
 from components.build_table import statements
 from components.load_month.feed import load_feed
@@ -30,7 +28,7 @@ from components.load_month.lines import Lines, UnreadableError, read_lines
 from components.load_month.stages import PARTITION, Stages
 from goldline import arrow
 from goldline.contract import Row, TableContract
-from goldline.history import GZIP, DayManifest
+from goldline.history import GZIP, SHORT, DayManifest, landed_days
 from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake, LakeError
 from goldline.record import CheckResult, Record, recorded
@@ -40,11 +38,9 @@ LOG = logging.getLogger(__name__)
 FLOW = "transit"
 FILES = {"stop_times": "bronze.stop_times", "trips": "bronze.trips"}
 REJECTED, DAYS = "bronze.rejected_history", "bronze.transit_days"
-DAY_FILE = re.compile(r"/service_date=(\d{4}-\d\d-\d\d)/(?:([0-9a-f]{16})/.+|(manifest\.json))$")
 HEADWAYS = "gold.fct_headways"
 REACH = datetime.timedelta(days=14)  # how far before @since sql/transit/fct_headways.sql builds dates anew
 AHEAD = 2  # days that are read while one is written
-SHORT = 16  # digits of a checksum that tell archives apart in paths and tables
 
 
 class LoadError(RuntimeError):
@@ -104,29 +100,19 @@ class Loader:
         self.lake = Lake(run.project, run.bucket)
         self.jobs = Jobs(run, "load_month")
         self.loaded = Loaded()
+        self.landed: dict[datetime.date, DayManifest] = {}
         self.fresh: set[str] = set()  # days that this very run landed
         self.days: list[datetime.date] = []  # that were loaded
 
     def new_days(self) -> Iterator[tuple[str, list[datetime.date]]]:
         """By month, the days that are landed and not loaded from the archive that they are landed from."""
         with ThreadPoolExecutor() as beside:
-            listed = beside.submit(self.lake.list, self.folder)
+            listed = beside.submit(lambda: landed_days(self.lake.found(self.folder)))
             known = self._known(beside)
-        found: dict[str, set[str]] = {}
-        whole = set()
-        for path in listed.result():
-            if match := DAY_FILE.search(path):
-                found.setdefault(match[1], set()).update({match[2]} - {None})
-                whole |= {match[1]} if match[3] else set()
-        new = [datetime.date.fromisoformat(day) for day in sorted(whole) if self._is_new(day, found[day], known)]
+        self.landed = listed.result()
+        new = [day for day, manifest in self.landed.items() if manifest.sha256[:SHORT] != known.get(str(day))]
         for month, days in groupby(new, key=lambda day: f"{day:%Y-%m}"):
             yield month, list(days)
-
-    def _is_new(self, day: str, archives: set[str], known: Mapping[str, str]) -> bool:
-        """Whether a day is landed from another archive than it was loaded from; of several, its manifest tells."""
-        if archives == {known.get(day)}:
-            return False
-        return len(archives) == 1 or self._manifest(day).sha256[:SHORT] != known.get(day)
 
     def _known(self, beside: ThreadPoolExecutor) -> dict[str, str]:
         """The archives of the days that are loaded, short, by day."""
@@ -148,9 +134,6 @@ class Loader:
         sql = f"select service_date, count(*) as row_count from `{self.run.table(table)}` group by service_date"
         there = {str(row["service_date"]): row["row_count"] for row in self.jobs.query(f"count_{table}", sql)}
         return {day: archive for day, archive in known.items() if there.get(day, 0) == counts[day]}
-
-    def _manifest(self, day: object) -> DayManifest:
-        return DayManifest.model_validate_json(self.lake.read_text(f"{self.folder}/service_date={day}/manifest.json"))
 
     def load(self, month: str, days: Sequence[datetime.date]) -> str:
         """Load a month's new days; why it failed, or nothing."""
@@ -218,12 +201,12 @@ class Loader:
         self.jobs.query(f"publish_{month}_days", sql, [bigquery.ArrayQueryParameter("days", "STRUCT", rows)])
 
     def _read(self, service_date: datetime.date) -> "_Day | _Refused":
+        manifest = self.landed[service_date]
+        if manifest.run_date == self.run.run_date:
+            self.fresh.add(str(service_date))
         try:
-            manifest = self._manifest(service_date)
-            if manifest.run_date == self.run.run_date:
-                self.fresh.add(str(service_date))
             read = {name: self._lines(manifest, name) for name in FILES}
-        except (UnreadableError, LakeError, ValidationError) as error:
+        except (UnreadableError, LakeError) as error:
             return _Refused(service_date, str(error))
         common: Row = {
             "service_date": service_date,

@@ -17,7 +17,7 @@ from components.download_history.archive import ArchiveError, extract
 from components.download_history.days import asked
 from components.download_history.download import HistoryError, Landed, download_history
 from goldline.fetch import Fetcher, Patience
-from goldline.history import COLUMNS, DayManifest, day_url, manifest_path, member
+from goldline.history import COLUMNS, FOLDER, DayManifest, day_url, landed_days, member
 from goldline.lake import Lake
 from goldline.run import Run
 
@@ -73,6 +73,10 @@ def statuses(landed: Landed) -> list[str]:
     return [outcome.status for outcome in landed.outcomes]
 
 
+def manifest_of(lake: Lake, day: date) -> DayManifest:
+    return landed_days(lake.found(FOLDER))[day]
+
+
 def before(*days: int) -> list[date]:
     return [DAY - timedelta(days=number) for number in days]
 
@@ -100,7 +104,7 @@ def test_a_landed_day_is_as_it_came(new_lake: NewLake, site: Site) -> None:
     url = publish(site, DAY)
     download(run, url, 1)
     lake = Lake(run.project, run.bucket)
-    manifest = DayManifest.model_validate_json(lake.read_text(manifest_path(DAY)))
+    manifest = manifest_of(lake, DAY)
     assert (manifest.service_date, manifest.url, manifest.run_date) == (DAY, day_url(url, DAY), DAY)
     assert {name: file.lines for name, file in manifest.files.items()} == {"stop_times": 2, "trips": 1}
     for name, file in manifest.files.items():
@@ -119,12 +123,10 @@ def test_a_day_that_is_not_whole_is_landed_again(new_lake: NewLake, site: Site) 
     download(run, url, 3)
     lake = Lake(run.project, run.bucket)
     there = {path: lake._bucket.blob(path).download_as_bytes() for path in lake.list("bronze/transit_history")}
-    paths = DayManifest.model_validate_json(lake.read_text(manifest_path(days[0]))).files
-    lake._bucket.blob(paths["trips"].path).delete()  # gone
-    same_size = bytes(paths["stop_times"].bytes)
-    damaged = DayManifest.model_validate_json(lake.read_text(manifest_path(days[1]))).files["stop_times"].path
-    lake.write_bytes(damaged, same_size)  # of the right size, and not what was landed
-    lake._bucket.blob(manifest_path(days[2])).delete()  # killed before its last act
+    gone, damaged, last = (manifest_of(lake, day).files for day in days)
+    lake.delete(gone["stop_times"].path)
+    lake.write_bytes(damaged["stop_times"].path, bytes(damaged["stop_times"].bytes))  # of the right size, but zeros
+    lake.delete(last["trips"].path)  # killed before its last act
     assert statuses(download(run, url, 3)) == ["SUCCESS", "SUCCESS", "SUCCESS"]
     assert {path: lake._bucket.blob(path).download_as_bytes() for path in there} == there
     assert statuses(download(run, url, 3)) == ["SKIPPED", "SKIPPED", "SKIPPED"]
@@ -142,7 +144,11 @@ def test_a_day_is_fetched_again_when_asked(new_lake: NewLake, site: Site) -> Non
     assert statuses(download(run, url, 1)) == ["SKIPPED"]
     assert statuses(download(run, url, 1, refetch=True)) == ["SUCCESS"]
     lake = Lake(run.project, run.bucket)
-    assert DayManifest.model_validate_json(lake.read_text(manifest_path(DAY))).files["trips"].lines == 3
+    assert manifest_of(lake, DAY).files["trips"].lines == 3
+    # The source takes it back: what was landed last counts, also where it is what was there first.
+    publish(site, DAY)
+    assert statuses(download(run, url, 1, refetch=True)) == ["SUCCESS"]
+    assert manifest_of(lake, DAY).files["trips"].lines == 1
 
 
 def odd(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:

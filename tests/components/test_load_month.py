@@ -21,10 +21,10 @@ from components.load_month.load import REACH, Loaded, LoadError, load_month
 from goldline import arrow
 from goldline.contract import TableContract, parse_all
 from goldline.gtfs import FILES, MANIFEST, FeedFile, FeedManifest, feed_folder, layout
-from goldline.history import COLUMNS, FOLDER, DayManifest, HistoryFile, day_folder, manifest_path
+from goldline.history import COLUMNS, DAY_MANIFEST, FOLDER, LAST, DayManifest, HistoryFile, file_path
 from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake
-from goldline.record import Record
+from goldline.record import Record, now
 from goldline.run import Run
 from goldline.schema import ensure
 from goldline.tables import loading
@@ -41,8 +41,8 @@ STOP_COLUMNS = tuple(c for c in CONTRACTS["bronze.stop_times"].columns if c.name
 class Bronze:
     """Landed days, and the tables that they are loaded into."""
 
-    def __init__(self, client: bigquery.Client, new_run: NewRun, bucket: str) -> None:
-        self.client = client
+    def __init__(self, client: bigquery.Client, new_run: NewRun, bucket: str, file: Path) -> None:
+        self.client, self.file = client, file
         self.new_run, self.bucket = new_run, bucket
         self.run: Run = self.make()
         self.lake = Lake(self.run.project, bucket)
@@ -85,22 +85,22 @@ class Bronze:
         """Lay a day as download_history does."""
         texts = {"stop_times": "\n".join([header, *stops, ""]), "trips": f"{TRIPS}\n{TRIP}\n"}
         sha256 = hashlib.sha256(texts["stop_times"].encode(errors="surrogateescape")).hexdigest()
-        files = {}
+        files, contents = {}, {}
         for name, text in texts.items():
-            content = pack(text.encode(errors="surrogateescape"))
-            path = f"{day_folder(day)}/{sha256[:16]}/{name}.csv.gz"
-            self.lake.write_bytes(path, content)
+            content = contents[name] = pack(text.encode(errors="surrogateescape"))
             files[name] = HistoryFile(
-                path=path,
+                path=file_path(day, sha256, name),
                 sha256=hashlib.sha256(content).hexdigest(),
                 md5=base64.b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode(),
                 bytes=len(content),
                 columns=[],
                 lines=text.count("\n") - 1 if lines is None else lines,
             )
-        told: dict[str, Any] = {"url": "u", "etag": "", "bytes": 1, "run_date": by, "run_id": "r"}
-        manifest = DayManifest(service_date=day, sha256=sha256, files=files, **told)
-        self.lake.write_text(manifest_path(day), manifest.model_dump_json())
+        told: dict[str, Any] = {"url": "u", "etag": "", "bytes": 1, "run_date": by, "run_id": "r", "landed_at": now()}
+        manifest = DayManifest(service_date=day, sha256=sha256, files=files, **told).model_dump_json()
+        for name, content in contents.items():
+            self.file.write_bytes(content)
+            self.lake.write_file(files[name].path, self.file, {DAY_MANIFEST: manifest} if name == LAST else {})
 
     def load(self, run: Run | None = None) -> Loaded:
         return load_month(run or self.make(), CONTRACTS, f"gs://{self.run.bucket}/{FOLDER}/", self.feed)
@@ -111,8 +111,8 @@ class Bronze:
 
 
 @pytest.fixture
-def bronze(client: bigquery.Client, new_run: NewRun, new_lake: NewRun) -> Bronze:
-    return Bronze(client, new_run, new_lake().bucket)
+def bronze(client: bigquery.Client, new_run: NewRun, new_lake: NewRun, tmp_path: Path) -> Bronze:
+    return Bronze(client, new_run, new_lake().bucket, tmp_path / "landed")
 
 
 def stop(name: str, arrival: object = 1) -> str:
