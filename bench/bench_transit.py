@@ -40,7 +40,6 @@ from goldline.local.stack import BUCKET, Stack
 from goldline.ops import RejectedRow
 from goldline.run import Run
 from goldline.schema import ensure, ensure_plain
-from goldline.sql import prefixed
 from goldline.tables import contracts, loading, select, source
 
 DAY = date(2026, 11, 1)  # the month before it is October, all of it
@@ -51,14 +50,15 @@ RATIO_MIN, GROWTH_MAX = 3.0, 1.25
 PACKAGES = ("pyarrow", "google-cloud-bigquery", "local-bigquery", "duckdb")
 CLEAN = "transit/stg_arrivals"
 # The archives do not say which day they are of: the trip's id tells when it started.
-RAW = """create view {prefix}bronze.{name} as
+RAW = """create view bronze.{name} as
 select date(timestamp_seconds(cast(split(trip_uid, '_')[offset(0)] as int64)), 'America/New_York') as service_date,
   *, row_number() over () as _line, '' as _archive, date '{day}' as _loaded_date
-from {prefix}bronze.raw_{name}"""
+from bronze.raw_{name}"""
 
 
-def prepared(prefix: str) -> Run:
-    """A run with datasets of its own, and the flow's tables in them."""
+def prepared() -> Run:
+    """A run on empty tables: what another try left is gone, its landed days too."""
+    lake = Lake(PROJECT, BUCKET)
     run = Run(
         run_id=f"bench-{uuid.uuid4().hex[:8]}",
         run_date=DAY,
@@ -66,11 +66,13 @@ def prepared(prefix: str) -> Run:
         project=PROJECT,
         location="US",
         bucket=BUCKET,
-        dataset_prefix=prefix,
     )
     client = bigquery_client(PROJECT, "US")
+    for path in lake.list(FOLDER):
+        lake.delete(path)
     for name in ("bronze", "silver", "gold", "ops"):
-        client.create_dataset(f"{PROJECT}.{run.dataset(name)}")
+        client.delete_dataset(name, delete_contents=True, not_found_ok=True)
+        client.create_dataset(name)
     for path, contract in contracts().items():
         if path.startswith("transit/") and isinstance(contract, TableContract):
             ensure(client, contract, run)
@@ -99,7 +101,6 @@ def obvious(run: Run) -> int:
         write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
     )
     there = set(lake.list("simulated/transit/history"))
-    prefix = run.dataset_prefix
     for number in range(MONTH, 0, -1):
         path = archive_path(DAY - timedelta(days=number))
         if path not in there:
@@ -108,18 +109,16 @@ def obvious(run: Run) -> int:
             with tarfile.open(fileobj=io.BytesIO(lake.read_bytes(path)), mode="r:xz") as archive:
                 files = [(m.name, archive.extractfile(m)) for m in archive.getmembers()]
                 for name, stream in [(n, s.read()) for n, s in files if s]:
-                    table = f"{PROJECT}.{prefix}bronze.raw_{'trips' if 'trips' in name else 'stop_times'}"
+                    table = f"{PROJECT}.bronze.raw_{'trips' if 'trips' in name else 'stop_times'}"
                     client.load_table_from_file(io.BytesIO(stream), table, job_config=config).result()
         except (tarfile.TarError, EOFError, OSError) as error:
             print(f"{path}: {error}", file=sys.stderr)  # the corrupt one
     for name in ("stop_times", "trips"):
-        client.delete_table(f"{PROJECT}.{prefix}bronze.{name}")
-        client.query_and_wait(RAW.format(prefix=prefix, name=name, day=DAY))
-    text = prefixed(select(CLEAN), prefix)
+        client.delete_table(f"{PROJECT}.bronze.{name}")
+        client.query_and_wait(RAW.format(name=name, day=DAY))
     given = bigquery.QueryJobConfig(query_parameters=[date_parameter("since", DAY), date_parameter("run_date", DAY)])
-    clean = f"{prefix}silver.clean"
-    client.query_and_wait(f"create table {clean} as {text}", job_config=given)
-    [row] = client.query_and_wait(f"select countif(_reject_reason is null) as row_count from {clean}")
+    client.query_and_wait(f"create table silver.clean as {select(CLEAN)}", job_config=given)
+    [row] = client.query_and_wait("select countif(_reject_reason is null) as row_count from silver.clean")
     return int(row["row_count"])
 
 
@@ -162,12 +161,8 @@ def tried(way: str) -> dict[str, float]:
 
 
 def measured(way: str) -> dict[str, float]:
-    """One try, in this process; days that another try landed are not there."""
-    if way == "goldline":
-        lake = Lake(PROJECT, BUCKET)
-        for path in lake.list(FOLDER):
-            lake.delete(path)
-    run = prepared(f"bench_{uuid.uuid4().hex[:6]}_")
+    """One try, in this process."""
+    run = prepared()
     begun = time.monotonic()
     rows = {"goldline": ours, "obvious": obvious}[way](run) if not way.isdigit() else months(run, int(way))
     seconds = time.monotonic() - begun
@@ -196,8 +191,9 @@ def compare(trains: int) -> bool:
             for way in [*tries] * TRIES:
                 tries[way].append(tried(way))
             found = {way: median(those) for way, those in tries.items()}
-            for count in (1, MONTHS):
+            for count in (1, MONTHS):  # what the last try landed, before the next one wipes it
                 lay(count)
+            for count in (1, MONTHS):
                 found[f"load {count}"] = tried(str(count))
         finally:
             stack.stop()

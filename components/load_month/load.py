@@ -118,9 +118,11 @@ class Loader:
         """The archives of the days that are loaded, short, by day."""
         if any(self.run.refreshes(table) for table in (*FILES.values(), DAYS)):
             return {}
-        there = {table: beside.submit(self.jobs.row_count, self.run.table(table)) for table in FILES.values()}
         wanted = ("service_date", "_archive", "stop_time_rows", "trip_rows")
         rows = self.jobs.read(self.run.table(DAYS), (c for c in self.contracts[DAYS].columns if c.name in wanted))
+        if not rows:
+            return {}
+        there = {table: beside.submit(self.jobs.row_count, self.run.table(table)) for table in FILES.values()}
         known = {str(row["service_date"]): str(row["_archive"]) for row in rows}
         for file, table in FILES.items():
             count = f"{file.removesuffix('s')}_rows"
