@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from local_bigquery.catalog import metadata, row_access, tables
+from local_bigquery.catalog import metadata, row_access, tabledata, tables
 from local_bigquery.engine import database
 from local_bigquery.sql import rules
 from sqlglot import exp
@@ -19,8 +19,6 @@ from goldline.local.warehouse.upstream import Answer, Context, Table, replace
 
 Rule = Callable[[exp.Expr, Context], exp.Expr]
 Named = dict[str, set[tuple[str, str]]]  # dataset and table, by project
-
-_original: dict[str, Any] = {}
 
 
 class _Told(threading.local):
@@ -53,10 +51,15 @@ def look(tree: exp.Expr, context: Context) -> contextlib.AbstractContextManager[
     return _looking(named)
 
 
-def load(project_id: str, dataset_id: str, table_id: str) -> Answer:
-    """As tables.load, which asks for the same several times."""
-    with _looking({project_id: {(dataset_id, table_id)}}):
-        return _original["load"](project_id, dataset_id, table_id)
+def in_a_look(call: Callable[..., Answer]) -> Callable[..., Answer]:
+    """A call that describes one table, for which it asks for the same several times."""
+
+    @functools.wraps(call)
+    def looking(project_id: str, dataset_id: str, table_id: str, *others: Any) -> Answer:  # noqa: ANN401
+        with _looking({project_id: {(dataset_id, table_id)}}):
+            return call(project_id, dataset_id, table_id, *others)
+
+    return looking
 
 
 @contextlib.contextmanager
@@ -115,14 +118,16 @@ def once(question: Callable[..., Answer]) -> Callable[..., Answer]:
 
 
 def install() -> None:
-    """Last of all that adds rules: makes one of them, and the questions that they ask; replaces tables.load."""
+    """Last of all: makes one of all rules, and of the questions that they, tables.load and tabledata.list_rows ask."""
     for owner, name in (
         (metadata, "list_"),
         (database, "objects"),
         (tables, "columns"),
+        (tabledata, "columns"),
         (catalog, "_columns"),
         (row_access, "secured"),
     ):
         replace(owner, name, once(getattr(owner, name)))
-    _original["load"] = replace(tables, "load", load)
+    for owner, name in ((tables, "load"), (tabledata, "list_rows")):
+        replace(owner, name, in_a_look(getattr(owner, name)))
     rules.STATEMENT_RULES[:] = [in_one_look([*rules.STATEMENT_RULES])]
