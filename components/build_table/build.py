@@ -67,7 +67,6 @@ def build_table(run: Run, flow: str, select: str, contract_text: str) -> TableRe
             "%s: %d selected = %d published + %d rejected + %d superseded",
             *(result.name, result.selected, result.published, result.rejected, result.superseded),
         )
-    builder.clean_up()
     return result
 
 
@@ -103,9 +102,14 @@ class Builder:
                 f"{self.contract.table}: {selected} selected, {rejected} rejected, {staged} staged, of which "
                 f"{published} are in the table and {outdated} lost to newer versions"
             )
-        return self._result(selected, published, rejected, duplicates + outdated)
+        with ThreadPoolExecutor() as beside:
+            # All jobs are done: another try of this run finds their results and needs the stages no more.
+            cleaned = beside.submit(self._clean_up)
+            result = self._result(selected, published, rejected, duplicates + outdated)
+            cleaned.result()
+        return result
 
-    def clean_up(self) -> None:
+    def _clean_up(self) -> None:
         """Drop the stages; they would expire anyway."""
         for step in ("raw", "stage") if statements.needs_stage(self.contract) else ("raw",):
             self.jobs.client.delete_table(self._stage(step), not_found_ok=True, timeout=TIMEOUT)

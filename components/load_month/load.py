@@ -13,12 +13,10 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from google.cloud import bigquery
 from isal import isal_zlib
 
@@ -166,10 +164,9 @@ class Loader:
         return [day for day in self.days if day < since - REACH]
 
     def _write(self, tables: Mapping[str, TableContract], stages: Stages, days: Sequence[datetime.date]) -> list[Row]:
-        """Write a Parquet file a table that has rows; a row of bronze.transit_days for each day that could be read."""
+        """Write the rows of each table; a row of bronze.transit_days for each day that could be read."""
         counted: list[Row] = []
-        with ExitStack() as stack, ThreadPoolExecutor(AHEAD) as ahead:
-            out: dict[str, pq.ParquetWriter] = {}
+        with ThreadPoolExecutor(AHEAD) as ahead:
             # While a day is written, the next ones are read: AHEAD and one at most are in memory.
             reading = deque(ahead.submit(self._read, day) for day in days[:AHEAD])
             others = iter(days[AHEAD:])
@@ -181,10 +178,8 @@ class Loader:
                     LOG.warning("%s is not loaded: %s", day.service_date, day.why)
                     continue
                 for table, rows in day.tables.items():
-                    if rows.num_rows and table not in out:
-                        out[table] = stack.enter_context(stages.writing(tables[table]))
                     if rows.num_rows:
-                        out[table].write_table(rows)
+                        stages.writer(tables[table]).write_table(rows)
                 counted.append(day.row)
         return counted
 

@@ -4,7 +4,7 @@ import datetime
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -37,6 +37,7 @@ class Stages:
         self.batch = batch
         self._id = uuid.uuid4().hex[:8]
         self._files: dict[str, str] = {}  # by table
+        self._open: dict[str, tuple[ExitStack, pq.ParquetWriter]] = {}  # likewise
 
     def __enter__(self) -> Self:
         """Begin; nothing is made before it is needed."""
@@ -46,7 +47,16 @@ class Stages:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Delete the files, whatever became of them."""
+        for block, _ in self._open.values():
+            block.__exit__(kind, error, trace)
         _all(self.lake.delete, self._files.values())
+
+    def writer(self, contract: TableContract) -> pq.ParquetWriter:
+        """The file of a table, to write rows into until the table is published."""
+        if contract.table not in self._open:
+            block = ExitStack()
+            self._open[contract.table] = block, block.enter_context(self.writing(contract))
+        return self._open[contract.table][1]
 
     @contextmanager
     def writing(self, contract: TableContract) -> Iterator[pq.ParquetWriter]:
@@ -86,6 +96,8 @@ class Stages:
 
     def _publish(self, contract: TableContract, days: Sequence[datetime.date]) -> None:
         target, step = self.run.table(contract.table), f"publish_{self.batch}_{contract.name}"
+        if contract.table in self._open:
+            self._open.pop(contract.table)[0].close()
         if contract.table in self._files:
             columns = [c.name for c in contract.columns]
             sql = statements.replace(target, columns, f"`{LANDED}`", PARTITION, days)
