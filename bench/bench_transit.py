@@ -45,7 +45,7 @@ from goldline.tables import contracts, loading, select, source
 DAY = date(2026, 11, 1)  # the month before it is October, all of it
 MONTH, MONTHS = 31, 6
 SEED = 7
-TRIES = 5  # of each way
+TRIES = 9  # of each way
 RATIO_MIN, GROWTH_MAX = 3.0, 1.25
 PACKAGES = ("pyarrow", "google-cloud-bigquery", "local-bigquery", "duckdb")
 CLEAN = "transit/stg_arrivals"

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import grpc
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from google.api_core.exceptions import GoogleAPIError
 from google.cloud import bigquery_storage_v1 as bigquery_storage
@@ -101,6 +102,16 @@ def test_a_killed_server_forgets_nothing_that_it_acknowledged(servers: Servers, 
             running.cancel(retry=None, timeout=1)
         again.close()
     assert "Traceback" not in (tmp_path / "logs" / "bigquery.log").read_text()
+
+
+def test_a_tables_row_groups_leave_no_core_idle(servers: Servers, tmp_path: Path) -> None:
+    with warehouse_server(tmp_path, servers.storage) as (url, _):
+        warehouse = Warehouse(url, servers.storage)
+        warehouse.rows("create table {d}.t as select n from unnest(generate_array(1, 200000)) n")
+        [file] = (tmp_path / "warehouse").rglob("*.parquet")
+        stored = pq.ParquetFile(file).metadata
+        assert (stored.num_rows, stored.num_row_groups) == (200_000, 4)
+        warehouse.close()
 
 
 def test_a_taken_port_is_an_error(servers: Servers, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ def main() -> None:
         schemas,
         server,
         startup,
+        storage,
         transactions,
     )
 
@@ -47,6 +48,7 @@ def main() -> None:
         objects,
         catalog,
         startup,
+        storage,
         transactions,
         schemas,
         partitions,
