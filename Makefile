@@ -23,7 +23,7 @@ FLOW_TESTS := tests/components/test_transit.py tests/components/test_load_month.
 	tests/components/test_export_faults.py tests/end_to_end/test_clicks_and_startups.py tests/end_to_end/test_new_flow.py \
 	tests/end_to_end/test_notebook.py tests/end_to_end/test_transit_run.py tests/sql/test_lake_flows.py \
 	tests/vertex/test_cloud_run.py tests/components/test_land_files.py tests/components/test_download_gtfs.py \
-	tests/components/test_download_history.py
+	tests/components/test_download_history.py tests/components/test_train_churn.py
 PYTEST := .venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
