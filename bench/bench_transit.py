@@ -1,7 +1,7 @@
 """How fast a month of archives becomes the clean table, beside the obvious way, and how much memory months take.
 
 `make bench-transit` runs it on a stack of its own. The simulated city publishes a month; each way takes the same
-archives to the same clean rows, in a process of its own. They take turns, and of each the median of five tries counts:
+archives to the same clean rows, in a process of its own. They take turns, and of each the median of nine tries counts:
 one try alone may differ by a fifth. The obvious way is the batch flow as it is run by hand: each archive is unpacked,
 each CSV uploaded and loaded with autodetection and append, and then the same clean query runs. Memory is that of
 load_month's process: once for the month, once for six, the month's archives under other dates.
@@ -32,7 +32,7 @@ from components.generate_transit.generate import archive_path, generate_transit
 from components.load_month.load import load_month
 from goldline.clients import bigquery_client
 from goldline.contract import TableContract, parse_all
-from goldline.history import DAY_MANIFEST, FOLDER, LAST, SHORT, day_folder, landed_days
+from goldline.history import FOLDER, SHORT, day_folder, landed_days
 from goldline.jobs import date_parameter
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT
@@ -141,10 +141,10 @@ def lay(count: int) -> None:
                 folder = day_folder(other).replace(FOLDER, f"bench/{count}")
                 paths = {name: f"{folder}/{manifest.sha256[:SHORT]}/{name}.csv.gz" for name in manifest.files}
                 files = {name: file.model_copy(update={"path": paths[name]}) for name, file in manifest.files.items()}
-                changed = manifest.model_copy(update={"service_date": other, "files": files}).model_dump_json()
+                changed = manifest.model_copy(update={"service_date": other, "files": files})
                 for name, file in manifest.files.items():
                     content.write_bytes(lake.read_bytes(file.path))
-                    lake.write_file(paths[name], content, {DAY_MANIFEST: changed} if name == LAST else {})
+                    lake.write_file(paths[name], content, changed.metadata_of(name))
 
 
 def median(tries: list[dict[str, float]]) -> dict[str, float]:

@@ -106,6 +106,10 @@ class DayManifest(BaseModel):
     run_id: str
     files: dict[str, HistoryFile]
 
+    def metadata_of(self, file: str) -> dict[str, str]:
+        """What one of the day's files bears as metadata: the last one bears the manifest, another nothing."""
+        return {DAY_MANIFEST: self.model_dump_json()} if file == LAST else {}
+
 
 def day_folder(day: datetime.date) -> str:
     """Where a day lies in the lake."""

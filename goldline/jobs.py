@@ -68,15 +68,15 @@ class Jobs:
         """Run a statement, which may read files of the lake by the names given to them, and give its rows."""
         return self._query(step, sql, parameters, files)[1]
 
-    def insert(self, step: str, sql: str, parameters: Parameters = ()) -> int:
+    def insert(self, step: str, sql: str) -> int:
         """Run an INSERT or a MERGE, and give the number of rows that it inserted."""
-        return int(self._query(step, sql, parameters)[0].dml_stats.inserted_row_count)
+        return int(self._query(step, sql)[0].dml_stats.inserted_row_count)
 
     def _query(
         self,
         step: str,
         sql: str,
-        parameters: Parameters,
+        parameters: Parameters = (),
         files: Mapping[str, bigquery.ExternalConfig] = MappingProxyType({}),
     ) -> "tuple[Any, list[bigquery.Row]]":
         """The job, done, and its rows."""

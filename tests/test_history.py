@@ -28,8 +28,10 @@ def listed(day: date, archive: str, hour: int) -> list[Found]:
         files={},
     )
     at = datetime(2026, 11, 20, tzinfo=UTC)
-    told = {name: {DAY_MANIFEST: manifest.model_dump_json()} if name == LAST else {} for name in ("stop_times", LAST)}
-    return [Found(file_path(day, manifest.sha256, name), 1, None, "", at, metadata=told[name]) for name in told]
+    return [
+        Found(file_path(day, manifest.sha256, name), 1, None, "", at, metadata=manifest.metadata_of(name))
+        for name in ("stop_times", LAST)
+    ]
 
 
 @given(st.lists(st.tuples(st.sampled_from([FIRST, SECOND]), st.integers(0, 23)), unique=True), st.randoms())

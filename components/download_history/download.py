@@ -19,7 +19,6 @@ from components.download_history.archive import ArchiveError, extract
 from components.download_history.days import BAD, DAY, STATUSES, Outcome, Status, absent, asked
 from goldline.fetch import Fetched, Fetcher, FetchError, MissingError, Patience
 from goldline.history import (
-    DAY_MANIFEST,
     FOLDER,
     LAST,
     SIMULATED,
@@ -196,8 +195,7 @@ class _Landing:
             files=files,
         )
         for name in sorted(files, key=lambda name: name == LAST):
-            told = {DAY_MANIFEST: manifest.model_dump_json()} if name == LAST else {}
-            self.lake.write_file(files[name].path, extracted[name].path, told)
+            self.lake.write_file(files[name].path, extracted[name].path, manifest.metadata_of(name))
 
 
 def _in_parallel(land: Callable[[datetime.date], Outcome], days: Iterable[datetime.date]) -> list[Outcome]:

@@ -21,7 +21,7 @@ from components.load_month.load import REACH, Loaded, LoadError, load_month
 from goldline import arrow
 from goldline.contract import TableContract, parse_all
 from goldline.gtfs import FILES, MANIFEST, FeedFile, FeedManifest, feed_folder, layout
-from goldline.history import COLUMNS, DAY_MANIFEST, FOLDER, LAST, DayManifest, HistoryFile, file_path
+from goldline.history import COLUMNS, FOLDER, DayManifest, HistoryFile, file_path
 from goldline.jobs import JobError, Jobs
 from goldline.lake import Lake
 from goldline.record import Record, now
@@ -97,10 +97,10 @@ class Bronze:
                 lines=text.count("\n") - 1 if lines is None else lines,
             )
         told: dict[str, Any] = {"url": "u", "etag": "", "bytes": 1, "run_date": by, "run_id": "r", "landed_at": now()}
-        manifest = DayManifest(service_date=day, sha256=sha256, files=files, **told).model_dump_json()
+        manifest = DayManifest(service_date=day, sha256=sha256, files=files, **told)
         for name, content in contents.items():
             self.file.write_bytes(content)
-            self.lake.write_file(files[name].path, self.file, {DAY_MANIFEST: manifest} if name == LAST else {})
+            self.lake.write_file(files[name].path, self.file, manifest.metadata_of(name))
 
     def load(self, run: Run | None = None) -> Loaded:
         return load_month(run or self.make(), CONTRACTS, f"gs://{self.run.bucket}/{FOLDER}/", self.feed)
