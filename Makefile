@@ -17,13 +17,13 @@ install: .venv/installed ## Make .venv, from the lock file
 run: .venv/installed ## Run the compiled pipeline here; ARGS="--run-date 2026-11-20 --flows sales" are handed to goldline run
 	@.venv/bin/goldline run $(ARGS)
 
-SERVER_TESTS := tests/local/test_stack.py tests/local/test_firestore.py $(wildcard tests/local/test_warehouse_*.py)
+SERVER_TESTS := tests/library/local/test_stack.py $(wildcard tests/library/emulators/test_*.py)
 # What builds whole flows on the local warehouse, or runs the compiled spec more than once: minutes.
-FLOW_TESTS := tests/components/test_transit.py tests/components/test_load_month.py tests/components/test_headways.py \
-	tests/components/test_export_faults.py tests/end_to_end/test_clicks_and_startups.py tests/end_to_end/test_new_flow.py \
-	tests/end_to_end/test_notebook.py tests/end_to_end/test_transit_run.py tests/sql/test_lake_flows.py \
-	tests/vertex/test_cloud_run.py tests/components/test_land_files.py tests/components/test_download_gtfs.py \
-	tests/components/test_download_history.py tests/components/test_train_churn.py
+FLOW_TESTS := tests/project/transit/test_transit.py tests/project/transit/test_load_month.py tests/project/transit/test_headways.py \
+	tests/library/stages/test_export_faults.py tests/project/test_clicks_and_startups.py tests/project/test_new_flow.py \
+	tests/project/test_notebook.py tests/project/transit/test_transit_run.py tests/project/test_lake_flows.py \
+	tests/library/vertex/test_cloud_run.py tests/library/stages/test_land_files.py tests/project/transit/test_download_gtfs.py \
+	tests/project/transit/test_download_history.py tests/project/sales/test_train_churn.py
 PYTEST := .venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
@@ -44,7 +44,7 @@ proof-days: .venv/installed ## Prove that days may come in any order, and twice 
 
 .PHONY: bench-submit
 bench-submit: .venv/installed ## Measure goldline submit beside the SDK, against the tests' stand-in
-	@PYTHONPATH=tests/vertex .venv/bin/python -m bench.bench_submit
+	@.venv/bin/python -m bench.bench_submit
 
 .PHONY: bench-generators
 bench-generators: .venv/installed ## Measure the generators beside a plain loop with Faker; ARGS="--records 50000" for a smaller trial

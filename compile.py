@@ -11,10 +11,10 @@ import difflib
 import sys
 from pathlib import Path
 
-from goldline.form import PAGE, page
-from goldline.graph import PICTURE, picture
-from goldline.spec import PIPELINE_JSON, compiled
-from goldline.vertex.check import check
+from goldline.spec.check.check import check
+from goldline.spec.compiled import PIPELINE_JSON, compiled
+from goldline.spec.parameters_page import PAGE, page
+from goldline.spec.picture import PICTURE, picture
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,23 +4,23 @@ import json
 
 from kfp import dsl
 
-from components.download_gtfs.component import download_gtfs
-from components.download_history.component import download_history
-from components.evaluate_model.component import evaluate_model
-from components.export_firestore.component import export_firestore
-from components.finish_run.component import finish_run
-from components.generate_clickstream.component import generate_clickstream
-from components.generate_sales.component import generate_sales
-from components.generate_startups.component import generate_startups
-from components.generate_transit.component import generate_transit
-from components.land_files.component import land_files
-from components.load_month.component import load_month
-from components.predict.component import predict
-from components.prepare_run.component import prepare_run
-from components.register_model.component import register_model
-from components.train_churn.component import train_churn
-from components.train_headway.component import train_headway
-from goldline.tables import everything, flows, landed, loaded, loading, select, source, table
+from components.clickstream.generate_clickstream.component import generate_clickstream
+from components.evaluate_model import evaluate_model
+from components.export_firestore import export_firestore
+from components.finish_run import finish_run
+from components.land_files import land_files
+from components.predict import predict
+from components.prepare_run import prepare_run
+from components.register_model import register_model
+from components.sales.generate_sales.component import generate_sales
+from components.sales.train_churn.component import train_churn
+from components.startups.generate_startups.component import generate_startups
+from components.transit.download_gtfs.component import download_gtfs
+from components.transit.download_history.component import download_history
+from components.transit.generate_transit.component import generate_transit
+from components.transit.load_month.component import load_month
+from components.transit.train_headway.component import train_headway
+from goldline.spec.tables import everything, flows, landed, loaded, loading, select, source, table
 
 
 @dsl.pipeline

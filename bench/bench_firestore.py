@@ -57,7 +57,7 @@ class Sizes:
 
 def documents(count: int, first: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
     """Sales as the simulated shop writes them, without the defects that the naive way cannot take."""
-    from components.generate_sales.world import World
+    from components.sales.generate_sales.world import World
 
     world = World(7, 2000)
     day = datetime.date(2026, 1, 1)
@@ -85,15 +85,15 @@ def naive(size: int, folder: Path) -> int:
 
 def ours(size: int, folder: Path) -> int:
     """goldline's export, without the commit in BigQuery's ops.commits."""
-    from components.export_firestore.attempt import Attempt
-    from components.export_firestore.export import _begin, _question
-    from components.export_firestore.landing import make_landing
-    from components.export_firestore.plan import FULL, Plan
-    from goldline.contract import SourceContract, parse
+    from goldline.contracts.contract import SourceContract, parse
     from goldline.firestore.calls import Database
-    from goldline.pseudonym import Key
-    from goldline.run import Run
-    from goldline.tables import source
+    from goldline.privacy.pseudonym import Key
+    from goldline.runs.context import Run
+    from goldline.spec.tables import source
+    from goldline.stages.export_firestore.attempt import Attempt
+    from goldline.stages.export_firestore.export import _begin, _question
+    from goldline.stages.export_firestore.landed_documents import make_landing
+    from goldline.stages.export_firestore.plan import FULL, Plan
 
     contract = parse(json.loads(source("sales/ext_sales")), "sales")
     assert isinstance(contract, SourceContract)  # noqa: S101
@@ -112,8 +112,8 @@ def ours(size: int, folder: Path) -> int:
 
 def drained(size: int, folder: Path) -> int:
     """The count, then the bytes of all documents, received."""
-    from components.export_firestore.reader import Question
     from goldline.firestore.calls import Database
+    from goldline.stages.export_firestore.reader import Question
 
     _start_again()
     database, question = Database(servers.PROJECT, "(default)"), Question(f"{COLLECTION}{size}")
@@ -160,7 +160,7 @@ def timestamps(size: int, folder: Path) -> int:
     """Mixed timestamps, every value checked after the clock was stopped."""
     import pyarrow as pa
 
-    from goldline.timestamps import parse
+    from goldline.landing.timestamps import parse
 
     dice = random.Random(7)
     moments = [START + datetime.timedelta(seconds=dice.randrange(3 * 10**7)) for _ in range(size)]

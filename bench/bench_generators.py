@@ -23,13 +23,13 @@ import pyarrow as pa
 
 from bench import plain_generators as plain
 from bench.machine import described
-from components.generate_clickstream.generate import LINES_A_FILE_MAX, write_day
-from components.generate_clickstream.visits import Shop
-from components.generate_startups.generate import LINES_A_FILE, write_load
-from components.generate_startups.register import STARTUPS, Register
+from components.clickstream.generate_clickstream.click_files import LINES_A_FILE_MAX, write_day
+from components.clickstream.generate_clickstream.visits import Shop
+from components.simulation.folder import Folder
+from components.startups.generate_startups.register import STARTUPS, Register
+from components.startups.generate_startups.startup_files import LINES_A_FILE, write_load
 from goldline.lake import Lake
-from goldline.pseudonym import Key
-from goldline.simulated.folder import Folder
+from goldline.privacy.pseudonym import Key
 
 DAY = datetime.date(2026, 11, 20)
 TIMES_GOAL, MEMORY_GOAL = 20, 50  # times as fast as the plain loop; MB that a longer run may take more

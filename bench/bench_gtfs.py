@@ -24,11 +24,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from bench.machine import described
-from components.generate_transit.city import City
-from components.generate_transit.feed import feed
+from components.transit.generate_transit.city import City
+from components.transit.generate_transit.simulated_feed import feed
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Stack
-from goldline.run import Run
+from goldline.runs.context import Run
 
 STOP_TIMES = 565_000  # of New York's subway
 TRIES = 3
@@ -54,7 +54,7 @@ def full_size(stop_times: int) -> bytes:
 
 def ours(url: str, bucket: str) -> int:
     """The component's work; rows of stop_times."""
-    from components.download_gtfs.download import download_gtfs
+    from components.transit.download_gtfs.feed_download import download_gtfs
 
     run = Run(run_id="bench", run_date=date(2025, 11, 18), since={}, project=PROJECT, location="US", bucket=bucket)
     found = download_gtfs(run, url)

@@ -14,13 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from cloud_fixtures import CLOUD_PROJECT, GOLDLINE_YAML
-from standin import StandIn
-from standin_google import Google
-from standin_vertex import Vertex
-
 from bench.machine import described
 from goldline.vertex import api
+from tests.support.cloud_fixtures import CLOUD_PROJECT, GOLDLINE_YAML
+from tests.support.standin import StandIn
+from tests.support.standin_google import Google
+from tests.support.standin_vertex import Vertex
 
 TRIES = 3
 OURS = """

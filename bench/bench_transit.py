@@ -25,22 +25,22 @@ from pathlib import Path
 from google.cloud import bigquery
 
 from bench.machine import described
-from components.build_table.build import build_table
-from components.download_gtfs.download import download_gtfs
-from components.download_history.download import download_history
-from components.generate_transit.generate import archive_path, generate_transit
-from components.load_month.load import load_month
+from components.transit.download_gtfs.feed_download import download_gtfs
+from components.transit.download_history.history_download import download_history
+from components.transit.generate_transit.transit_files import archive_path, generate_transit
+from components.transit.history import FOLDER, SHORT, day_folder, landed_days
+from components.transit.load_month.month_load import load_month
 from goldline.clients import bigquery_client
-from goldline.contract import TableContract, parse_all
-from goldline.history import FOLDER, SHORT, day_folder, landed_days
-from goldline.jobs import date_parameter
+from goldline.contracts.contract import TableContract, parse_all
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT
 from goldline.local.stack import BUCKET, Stack
-from goldline.ops import RejectedRow
-from goldline.run import Run
-from goldline.schema import ensure, ensure_plain
-from goldline.tables import contracts, loading, select, source
+from goldline.runs.context import Run
+from goldline.runs.ops import RejectedRow
+from goldline.spec.tables import contracts, loading, select, source
+from goldline.stages.build_table import build_table
+from goldline.warehouse.jobs import date_parameter
+from goldline.warehouse.schema import ensure, ensure_plain
 
 DAY = date(2026, 11, 1)  # the month before it is October, all of it
 MONTH, MONTHS = 31, 6

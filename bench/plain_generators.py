@@ -14,10 +14,10 @@ from typing import Any
 
 from faker import Faker
 
-from components.generate_clickstream import site, visits
-from components.generate_startups import lines as startups
-from components.generate_startups import register
-from goldline.pseudonym import Key
+from components.clickstream.generate_clickstream import site, visits
+from components.startups.generate_startups import register
+from components.startups.generate_startups import startup_lines as startups
+from goldline.privacy.pseudonym import Key
 
 Json = dict[str, Any]
 DAY = datetime.datetime(2026, 11, 20, tzinfo=datetime.UTC)

@@ -10,10 +10,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from goldline.spec import PIPELINE_JSON, load
+from goldline.spec.compiled import PIPELINE_JSON, load
 
 if TYPE_CHECKING:
-    from goldline.vertex.runs import CloudRun
+    from goldline.vertex.cloud_run import CloudRun
 
 TYPES: Mapping[str, Callable[[str], Any]] = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
 FLOW = "run_"  # the parameter run_sales switches the flow sales
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _end)  # so that what was started is stopped, as after Ctrl-C
-    from goldline.contract import ContractError
+    from goldline.contracts.contract import ContractError
     from goldline.local.processes import StartError
     from goldline.local.stack import StackError
     from goldline.vertex.errors import CloudError
@@ -180,9 +180,9 @@ def _flow_switches(flows: str | None, declared: Mapping[str, Any]) -> dict[str, 
 
 
 def _run(options: argparse.Namespace) -> int:
-    from goldline import parameters
-    from goldline.local.run_here import run_here
+    from goldline.local.laptop_run import run_here
     from goldline.local.stack import default_home
+    from goldline.runs import parameters
 
     given = _given(options)
     parameters.check(given)
@@ -199,7 +199,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    from goldline.vertex.runs import submit
+    from goldline.vertex.cloud_run import submit
 
     run = submit(options.env, image=options.image, job_id=options.job_id, **_given(options))
     if not options.wait:
@@ -247,7 +247,7 @@ def _replay(options: argparse.Namespace) -> int:
     from goldline.local.replay import empty_folder, replay
     from goldline.local.stack import default_home
     from goldline.vertex.commands import run_of
-    from goldline.vertex.fetch import fetch
+    from goldline.vertex.fetched_task import fetch
 
     folder = empty_folder(default_home(), options.job)
     return replay(default_home(), folder, fetch(run_of(options.env, options.job), options.task, folder))
@@ -255,24 +255,24 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _tables() -> list[str]:
     """All tables; a contract that is wrong is refused on the way."""
-    from goldline.contract import TableContract, load_all
-    from goldline.spec import ROOT
+    from goldline.contracts.contract import TableContract, load_all
+    from goldline.spec.compiled import ROOT
 
     return [c.table for c in load_all(ROOT / "sql").values() if isinstance(c, TableContract)]
 
 
 def _check_sources() -> None:
     """Refuse a graph, a contract or a SELECT that is wrong before any task starts."""
-    from goldline.spec import newer_sources
+    from goldline.spec.compiled import newer_sources
 
     if newer_sources():
-        from goldline.spec import compiled
+        from goldline.spec.compiled import compiled
 
         compiled()
 
 
 def _retry(options: argparse.Namespace) -> int:
-    from goldline.local.run_here import retry
+    from goldline.local.laptop_run import retry
     from goldline.local.stack import default_home
 
     return retry(default_home(), options.task, options.run)
@@ -304,8 +304,8 @@ def _cost(options: argparse.Namespace) -> int:
 
 def _rotate_key(_: argparse.Namespace) -> int:
     from goldline.local.stack import default_home
-    from goldline.pseudonym import make_key_file
-    from goldline.rotate import rotate_key
+    from goldline.privacy.pseudonym import make_key_file
+    from goldline.privacy.rotate import rotate_key
 
     # On the cloud it is a secret's; here, where no variable names either, the stack's file.
     if {"GOLDLINE_PII_KEY_FILE", "GOLDLINE_PII_SECRET"} & os.environ.keys():

@@ -11,7 +11,7 @@ for builder in docker podman none; do
 done
 [ "$builder" != none ] || { echo "no docker and no podman answers here: install one, or start its service" >&2; exit 1; }
 
-facts=$(.venv/bin/python -m goldline.vertex.image)
+facts=$(.venv/bin/python -m goldline.vertex.image_content)
 tag=${facts% *}
 image=${IMAGE_REPOSITORY:+${IMAGE_REPOSITORY%/}/}goldline:$tag
 set -- --file images/goldline/Dockerfile --tag "$image" --build-arg "CONTENT=$tag" --build-arg "VERSION=${facts#* }"

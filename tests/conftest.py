@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 from google.cloud import bigquery
-from warehouse_client import BUCKET as WAREHOUSE_BUCKET
-from warehouse_client import PROJECT as WAREHOUSE_PROJECT
-from warehouse_client import Servers, Warehouse
 
 from goldline.clients import bigquery_client
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import BUCKET, Addresses, Stack
-from goldline.run import Run
+from goldline.runs.context import Run
+from tests.support.warehouse_client import BUCKET as WAREHOUSE_BUCKET
+from tests.support.warehouse_client import PROJECT as WAREHOUSE_PROJECT
+from tests.support.warehouse_client import Servers, Warehouse
 
-pytest_plugins = ["cloud_fixtures"]
+pytest_plugins = ["tests.support.cloud_fixtures"]
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as goldline.models does, before a test loads scikit-learn
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as goldline.ml.store does, before a test loads scikit-learn
 RUN_DATE = date(2026, 11, 20)
 LOCATION = "US"
 

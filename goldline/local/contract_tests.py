@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from goldline.contract import load_all
+from goldline.contracts.contract import load_all
 from goldline.local import stack
 from goldline.local.servers import PROJECT
 from goldline.local.sqltest import ReferenceEngine, check_sql, run_cases
-from goldline.spec import ROOT
+from goldline.spec.compiled import ROOT
 
 
 def run_contract_tests(home: Path, table: str | None, out: TextIO | None = None, folder: Path = ROOT / "sql") -> int:
@@ -29,7 +29,7 @@ def run_contract_tests(home: Path, table: str | None, out: TextIO | None = None,
         out.write("".join(f"{problem}\n" for problem in problems))
         return 1
     with stack.using(home) as use, use.leading():
-        from goldline.local.sqltest.warehouse import WarehouseEngine
+        from goldline.local.sqltest.warehouse_engine import WarehouseEngine
 
         engine = WarehouseEngine(PROJECT, stack.BUCKET)
         try:

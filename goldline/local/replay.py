@@ -1,4 +1,4 @@
-"""Runs a task that was brought from a run on Vertex AI (goldline.vertex.fetch), on the local stack.
+"""Runs a task that was brought from a run on Vertex AI (goldline.vertex.fetched_task), on the local stack.
 
 Its tables go into datasets of the replay's own, so that the laptop's stay as they are. From then on it is a task of a
 run like any other: `goldline retry` runs it again.
@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from goldline.local import run_here, stack
+from goldline.local import laptop_run as run_here
+from goldline.local import stack
 from goldline.local.servers import PROJECT
 
 LOCATION = "US"
@@ -76,7 +77,7 @@ def prepare(folder: Path) -> None:
 
 
 def _make_tables(catalog: str, card: Mapping[str, Any], prefix: str) -> None:
-    from components.prepare_run.prepare import Settings, prepare_run
+    from goldline.stages.prepare_run import Settings, prepare_run
 
     settings = Settings(PROJECT, LOCATION, stack.BUCKET, dataset_prefix=prefix)
     created = datetime.datetime.now(datetime.UTC).isoformat()

@@ -119,7 +119,7 @@ def warehouse(home: Path, storage_port: int) -> tuple[Plan, int]:
     port, grpc_port = processes.free_port(), processes.free_port()
     folder = home / "warehouse"
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "goldline.local.warehouse", "--host", HOST, "--port", str(port)]
+    command = [sys.executable, "-m", "goldline.emulators.warehouse", "--host", HOST, "--port", str(port)]
     command += ["--grpc-port", str(grpc_port), "--project", PROJECT, "--data-dir", str(folder)]
     environment = {"STORAGE_EMULATOR_HOST": f"http://{HOST}:{storage_port}"}
     return Plan("bigquery", command, port, "/bigquery/v2/projects", 60, environment), grpc_port
@@ -134,7 +134,7 @@ def firestore(home: Path) -> Plan:
     port = processes.free_port()
     if not java or not jar or os.environ.get("GOLDLINE_FIRESTORE") == "embedded":
         file = home / "firestore" / "documents.sqlite"
-        command = [sys.executable, "-m", "goldline.local.firestore", "--host", HOST, "--port", str(port)]
+        command = [sys.executable, "-m", "goldline.emulators.firestore", "--host", HOST, "--port", str(port)]
         return Plan("firestore", [*command, "--data", str(file)], port, None, 30, {})
     command = [java, "-Xmx3g", "-cp", str(jar), "com.google.cloud.datastore.emulator.firestore.CloudFirestore", "start"]
     command += [f"--host={HOST}", f"--port={port}", "--websocket_port=0", f"--project_id={PROJECT}"]

@@ -21,7 +21,7 @@ from typing import IO, Any, Self
 
 from goldline.local import processes, servers
 from goldline.local.servers import HOST, PROJECT
-from goldline.pseudonym import KEY_FILE, make_key_file
+from goldline.privacy.pseudonym import KEY_FILE, make_key_file
 
 BUCKET = "lake"
 START_SECONDS = 90.0

@@ -6,7 +6,7 @@ From a notebook: `from goldline.vertex import submit`, then `submit("dev", run_d
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from goldline.vertex.runs import submit
+    from goldline.vertex.cloud_run import submit
 
 __all__ = ["submit"]
 
@@ -14,7 +14,7 @@ __all__ = ["submit"]
 def __getattr__(name: str) -> Any:  # noqa: ANN401, https://peps.python.org/pep-0562/
     # Late: whoever wants the check alone need not wait for the clients.
     if name == "submit":
-        from goldline.vertex.runs import submit
+        from goldline.vertex.cloud_run import submit
 
         return submit
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, TextIO
 
-from goldline.jobs import label
+from goldline.spec.check.given import complete, declared_in
 from goldline.vertex.api import Cloud
+from goldline.vertex.cloud_run import CloudRun, create, fingerprint, pipeline_job, service
 from goldline.vertex.environments import Environment, Scalar
 from goldline.vertex.errors import CloudError
 from goldline.vertex.progress import failures
-from goldline.vertex.runs import CloudRun, create, fingerprint, pipeline_job, service
-from goldline.vertex.signature import complete, declared_in
-from goldline.vertex.warehouse import ops_runs, query
+from goldline.vertex.small_query import ops_runs, query
+from goldline.warehouse.jobs import label
 
 LABEL = "goldline_backfill"
 POLL_SECONDS = 30.0

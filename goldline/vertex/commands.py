@@ -3,12 +3,12 @@
 import datetime
 from collections.abc import Mapping, Sequence
 
-from goldline import spec as specs
+from goldline.spec import compiled as specs
+from goldline.spec.check.given import declared_in
 from goldline.vertex import environments
 from goldline.vertex.api import Cloud
+from goldline.vertex.cloud_run import CloudRun, prepared
 from goldline.vertex.environments import Scalar
-from goldline.vertex.runs import CloudRun, prepared
-from goldline.vertex.signature import declared_in
 
 
 def run_of(environment: str, job_id: str) -> CloudRun:

@@ -8,9 +8,9 @@ from typing import Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from goldline.vertex.budget import Budget
-from goldline.vertex.check import SCENARIOS
-from goldline.vertex.tree import Finding, Json, parse_spec
+from goldline.spec.check.budget import Budget
+from goldline.spec.check.check import SCENARIOS
+from goldline.spec.check.tree import Finding, Json, parse_spec
 
 LIST_PRICES = Path(__file__).parent / "prices.yml"
 NIGHTS = 30

@@ -7,11 +7,11 @@ from http import HTTPStatus
 from typing import Any, TextIO
 from urllib.parse import quote
 
-from goldline.pseudonym import SECRET_ID
+from goldline.privacy.pseudonym import SECRET_ID
 from goldline.vertex.api import Cloud
 from goldline.vertex.environments import Environment
 from goldline.vertex.errors import CloudError, CredentialsError
-from goldline.vertex.images import ImageError, by_digest
+from goldline.vertex.image_digest import ImageError, by_digest
 
 APIS = (
     "aiplatform",

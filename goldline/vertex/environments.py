@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from goldline.parameters import ParameterError
-from goldline.spec import ROOT
-from goldline.vertex.signature import checked
+from goldline.runs.parameters import ParameterError
+from goldline.spec.check.given import checked
+from goldline.spec.compiled import ROOT
 
 FILE = ROOT / "goldline.yaml"
 

@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from goldline.jobs import label
 from goldline.vertex.api import Cloud
 from goldline.vertex.errors import CloudError
+from goldline.warehouse.jobs import label
 
 POLL_SECONDS = 5.0
 UPLOAD_SECONDS = 900.0  # that an upload may take
@@ -50,7 +50,7 @@ class Version:
             "artifactUri": self.folder,
             "containerSpec": {
                 "imageUri": self.image,
-                "command": ["python", "-m", "goldline.serve"],
+                "command": ["python", "-m", "goldline.ml.serving"],
                 "ports": [{"containerPort": PORT}],
                 "predictRoute": "/predict",
                 "healthRoute": "/health",

@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Literal, TextIO
 
-from goldline.jobs import label
+from goldline.spec.check.given import complete, declared_in
 from goldline.vertex.api import Cloud
+from goldline.vertex.cloud_run import fingerprint, pipeline_job, service
 from goldline.vertex.environments import Environment, EnvironmentsError
 from goldline.vertex.errors import CloudError
-from goldline.vertex.runs import fingerprint, pipeline_job, service
-from goldline.vertex.signature import complete, declared_in
+from goldline.warehouse.jobs import label
 
 CONTENT = "goldline_schedule"  # the label, on a schedule's runs, that says what it was made from
 # Longer than the requests of a replacement take with all their retries.

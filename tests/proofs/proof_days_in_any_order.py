@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from google.cloud import bigquery
 
-from components.build_table.build import build_table
-from components.export_firestore.export import export_firestore
-from components.generate_sales.generate import generate_sales
-from components.prepare_run.prepare import Settings, prepare_run
-from goldline.contract import TableContract
-from goldline.run import Run
-from goldline.tables import contracts, everything, select, source
+from components.sales.generate_sales.sales_documents import generate_sales
+from goldline.contracts.contract import TableContract
+from goldline.runs.context import Run
+from goldline.spec.tables import contracts, everything, select, source
+from goldline.stages.build_table import build_table
+from goldline.stages.export_firestore.export import export_firestore
+from goldline.stages.prepare_run import Settings, prepare_run
 
 FIRST, DAYS, CUSTOMERS, SEED, HISTORY = date(2026, 11, 7), 14, 300, 7, 10
 TABLES = ["sales/stg_sales", "sales/dim_customer", "sales/fct_sales"]

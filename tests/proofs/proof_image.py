@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker_here
 import pytest
-from docker_here import docker
 
 from goldline.local import servers, stack
 from goldline.local.servers import PROJECT
-from goldline.record import Record
-from goldline.spec import PIPELINE_JSON, ROOT
-from goldline.vertex import image as made_from
+from goldline.runs.records import Record
+from goldline.spec.compiled import PIPELINE_JSON, ROOT
+from goldline.vertex import image_content as made_from
+from tests.support import docker_here
+from tests.support.docker_here import docker
 
 pytestmark = pytest.mark.timeout(1800)
 MOST_BYTES = 900 * 1000**2
@@ -30,9 +30,9 @@ MOST_SECONDS = 3.0
 TIMES = 5
 # A task of each kind, and the module of its work.
 STARTS = {
-    "stg_sales": "components.build_table.build",
-    "export_firestore": "components.export_firestore.export",
-    "train_churn": "components.train_churn.train",
+    "stg_sales": "goldline.stages.build_table",
+    "export_firestore": "goldline.stages.export_firestore.export",
+    "train_churn": "components.sales.train_churn.churn_model",
 }
 PROCESSOR = (
     "import kfp.dsl.executor_main, {work}, resource; "
@@ -104,7 +104,7 @@ def run(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     try:
         if os.getuid() == 0:
             os.chown(home / "pii.key", USER, USER)  # the key is its owner's alone
-        runner = [sys.executable, Path(__file__).with_name("in_containers.py"), folder, image]
+        runner = [sys.executable, Path(docker_here.__file__).with_name("in_containers.py"), folder, image]
         environment = {**os.environ, **addresses.environment, "PYTHONWARNINGS": "ignore"}
         with subprocess.Popen(
             list(map(str, runner)),

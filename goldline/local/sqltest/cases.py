@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from goldline.contract import Case, Contract, Row, TableContract
+from goldline.contracts.contract import Case, Contract, Row, TableContract
 from goldline.local.sqltest.compare import differences
 
 

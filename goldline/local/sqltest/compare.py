@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from goldline.contract import Case, Row, TableContract
-from goldline.local.googlesql import Field, NotOfTypeError, SqlType, normal
-from goldline.local.googlesql.types import as_json, fields_of
-from goldline.ops import RejectedRow
+from goldline.contracts.contract import Case, Row, TableContract
+from goldline.emulators.googlesql import Field, NotOfTypeError, SqlType, normal
+from goldline.emulators.googlesql.sql_types import as_json, fields_of
+from goldline.runs.ops import RejectedRow
 
 if TYPE_CHECKING:
     from goldline.local.sqltest.cases import Outcome

@@ -1,1 +1,0 @@
-"""Build one table from its SELECT and its contract: write, audit, publish."""

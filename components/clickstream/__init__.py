@@ -1,0 +1,1 @@
+"""The flow clickstream: click events to sessions."""

@@ -1,1 +1,0 @@
-"""Judge a model beside baselines, the known best and the champion; crown it if it passes."""

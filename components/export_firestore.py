@@ -1,0 +1,24 @@
+"""The face of export_firestore: what goes in, what comes out."""
+
+from kfp import dsl
+
+from goldline.spec.task import task
+
+
+@task(cpu="2", memory="8G")
+def export_firestore(
+    run: str,
+    contract: str,
+    collection: str,
+    database: str,
+    mode: str,
+    files: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+) -> None:
+    """Export a collection, or what changed in it, typed and pseudonymised as the source's contract says."""
+    from goldline.runs.context import Run
+    from goldline.stages.export_firestore.export import export_firestore
+
+    exported = export_firestore(Run.parse(run), contract, collection, database, mode)
+    files.uri, files.metadata = exported.uri, exported.summary()
+    metrics.metadata = exported.counts

@@ -1,0 +1,18 @@
+"""The face of land_files: what goes in, what comes out."""
+
+from kfp import dsl
+
+from goldline.spec.task import task
+
+
+@task(memory="2G")
+def land_files(
+    run: str, flow: str, contract: str, files: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics]
+) -> None:
+    """Take in the files that arrived for the run's dates, personal data treated as the source's contract says."""
+    from goldline.runs.context import Run
+    from goldline.stages.land_files import land_files
+
+    landed = land_files(Run.parse(run), flow, contract)
+    files.uri, files.metadata = landed.uri, landed.summary()
+    metrics.metadata = landed.counts

@@ -1,1 +1,0 @@
-"""Resolve the date and make every table that a run may read or write."""

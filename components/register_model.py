@@ -1,0 +1,23 @@
+"""The face of register_model: what goes in, what comes out."""
+
+from google_cloud_pipeline_components.types.artifact_types import VertexModel
+from kfp import dsl
+
+from goldline.spec.task import task
+
+
+@task()
+def register_model(
+    run: str,
+    flow: str,
+    region: str,
+    image: str,
+    model: dsl.Input[dsl.Model],
+    registered: dsl.Output[VertexModel],
+) -> None:
+    """Make an accepted model a version of one Vertex model, served by the image that made it."""
+    from goldline.runs.context import Run
+    from goldline.vertex.register import register_model
+
+    made = register_model(Run.parse(run), flow, model.metadata["name"], model.metadata["version"], region, image)
+    registered.uri, registered.metadata = made.uri, made.metadata

@@ -1,1 +1,0 @@
-"""Register an accepted model with Vertex AI."""

@@ -1,0 +1,1 @@
+"""The flow sales: Firestore documents to customers and facts."""

@@ -1,0 +1,221 @@
+"""Learn from past cut-offs which customers will not buy again in the next 30 days.
+
+For each cut-off the features are what the features' SELECT gives with `@run_date` on that day; the label is what
+happened strictly after it. The rows of the latest cut-off are the test; training rows are those of cut-offs whose
+labels were known by then, so that no day is both learnt from and judged on.
+"""
+
+import datetime
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from goldline.contracts.contract import Column, TableContract
+from goldline.contracts.sql import prefixed
+from goldline.ml.store import (
+    BASELINE,
+    LABEL,
+    Fitted,
+    Matrix,
+    ModelError,
+    Store,
+    Trained,
+    Vector,
+    conformed,
+    feature_columns,
+    features_of,
+    filled,
+    keys,
+    labels,
+    matrix,
+    read_rows,
+)
+from goldline.runs.context import Run
+from goldline.runs.records import CheckResult, recorded
+
+LOG = logging.getLogger(__name__)
+NAME = "churn"
+FLOW = "sales"
+DAY = datetime.timedelta(days=1)
+HORIZON = 30 * DAY  # without a valid purchase for so long, a customer has churned
+STEP = 7 * DAY
+CUTOFFS_MAX = 8
+HISTORY_MIN = 14 * DAY  # of sales before a cut-off, that there be something to tell customers apart by
+ROWS_MAX = 30_000  # of a cut-off that are learnt from: half a gigabyte in all, and more would tell no more
+CLASS_MIN = 10  # rows of each class, in training and in test
+RECENCY = "recency_days"  # the baseline's only feature
+STRENGTH = 0.01  # C of the logistic regression: the less, the more it is held back
+
+# A customer without a valid purchase in the days after @run_date has churned.
+TRAINING = f"""select features.*, buyers.customer_id is null as {LABEL}
+from (
+{{select}}
+) as features
+left join (
+    select distinct customer_id
+    from `{{sales}}`
+    where is_valid and sale_date > @run_date and sale_date <= date_add(@run_date, interval {HORIZON.days} day)
+) as buyers
+    on features.customer_id = buyers.customer_id"""
+FIRST_SALE = "select min(sale_date) as first_sale from `{sales}` where sale_date <= @run_date"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to learn from and rows to judge on, each with its key, `cutoff`, features and label."""
+
+    train: pa.Table
+    test: pa.Table
+
+    def check(self) -> None:
+        """Make sure that there is something to tell apart.
+
+        Raises:
+            ModelError: training or test has too few rows of a class.
+        """
+        for name, rows in {"training": self.train, "test": self.test}.items():
+            churned = int(labels(rows).sum())
+            if min(churned, rows.num_rows - churned) < CLASS_MIN:
+                raise ModelError(
+                    f"model {NAME}: expected {CLASS_MIN} {name} rows of each class, got {churned} that churned and "
+                    f"{rows.num_rows - churned} that did not (cut-offs {', '.join(map(str, days(rows)))})"
+                )
+
+
+def train_churn(run: Run, select: str, contract_text: str, seed: int) -> Trained | None:
+    """Train a version and put it into the lake; None where the history is too short.
+
+    Args:
+        run: the run's card.
+        select: the SELECT of the features' table.
+        contract_text: its contract.
+        seed: of what is drawn at random.
+
+    Raises:
+        ModelError: too few rows, or of one class only, or the SELECT does not give what the contract says.
+        JobError: BigQuery could not run the SELECT.
+    """
+    contract = features_of(contract_text)
+    with recorded(run, f"train_{NAME}", FLOW) as record:
+        days = cutoffs(run.run_date, first_sale(run))
+        check = {"subject": NAME, "name": f"sales reach back {reach().days} days", "level": "warn"}
+        record.checks.append(CheckResult.model_validate({**check, "failing": int(len(days) < 2)}))
+        if len(days) < 2:
+            LOG.warning("%s is not trained: sales reach back less than %d days", NAME, reach().days)
+            return None
+        rows = read(run, select, contract, days, seed)
+        rows.check()
+        trained = Store(run, NAME).add(fit(contract, rows, seed))
+        record.counts = dict(trained.signature.metrics)
+        return trained
+
+
+def cutoffs(run_date: datetime.date, first: datetime.date | None) -> list[datetime.date]:
+    """The test's cut-off, then those to learn from: all of their labels end on or before it."""
+    if first is None:
+        return []
+    test = run_date - HORIZON
+    learnt = [test - HORIZON - i * STEP for i in range(CUTOFFS_MAX - 1)]
+    return [day for day in (test, *learnt) if day - first >= HISTORY_MIN]
+
+
+def reach() -> datetime.timedelta:
+    """How far back sales must reach for a test and one cut-off to learn from."""
+    return HORIZON + HORIZON + HISTORY_MIN
+
+
+def first_sale(run: Run) -> datetime.date | None:
+    """The day of the first sale."""
+    found = read_rows(run, NAME, FIRST_SALE.format(sales=run.table("gold.fct_sales")), run.run_date)
+    first: datetime.date | None = found.column("first_sale")[0].as_py()
+    return first
+
+
+def read(run: Run, select: str, contract: TableContract, days: Sequence[datetime.date], seed: int) -> Rows:
+    """The rows of all cut-offs; those of the first are the test."""
+    text = prefixed(select.rstrip().rstrip(";"), run.dataset_prefix)
+    sql = TRAINING.format(select=text, sales=run.table("gold.fct_sales"))
+    test, *learnt = days
+    parts = [sampled(_of(day, read_rows(run, NAME, sql, day), contract), ROWS_MAX, seed) for day in learnt]
+    return Rows(pa.concat_tables(parts), _of(test, read_rows(run, NAME, sql, test), contract))
+
+
+def sampled(rows: pa.Table, most: int, seed: int) -> pa.Table:
+    """At most so many of the rows, in their order."""
+    if rows.num_rows <= most:
+        return rows
+    return rows.take(np.sort(np.random.default_rng(seed).choice(rows.num_rows, most, replace=False)))
+
+
+def _of(day: datetime.date, rows: pa.Table, contract: TableContract) -> pa.Table:
+    """A cut-off's rows in a fixed order: key, cut-off, features, label."""
+    key = keys(contract)
+    columns = [contract.column(name) for name in key] + feature_columns(contract)
+    kept = conformed(rows, columns)
+    kept = kept.add_column(len(key), "cutoff", pa.array([day] * rows.num_rows, pa.date32()))
+    kept = kept.append_column(LABEL, rows.column(LABEL).cast(pa.float64()))
+    return kept.sort_by([(name, "ascending") for name in key])
+
+
+def fit(contract: TableContract, rows: Rows, seed: int) -> Fitted:
+    """Fit model and baseline."""
+    columns = filled(feature_columns(contract), rows.train)
+    return Fitted(
+        model=classifier(seed).fit(matrix(rows.train, columns), labels(rows.train)),
+        kind="classification",
+        columns=columns,
+        target=f"no valid purchase within {HORIZON.days} days",
+        trained_until=max(days(rows.train)) + HORIZON,
+        train=rows.train,
+        test=rows.test.append_column(BASELINE, pa.array(_baseline(rows, contract))),
+        seed=seed,
+        metrics=_metrics(rows),
+    )
+
+
+def classifier(seed: int) -> Any:  # noqa: ANN401, scikit-learn has no types
+    """A calibrated judge made only of what skops loads without trusting it.
+
+    Trees are not among that: a forged file could make them read out of bounds. Logarithms and their products let a
+    linear model weigh a customer's silence against their own rhythm.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures, StandardScaler
+
+    return make_pipeline(
+        FunctionTransformer(np.arcsinh),  # a logarithm that takes zero and debts
+        StandardScaler(),
+        PolynomialFeatures(2, include_bias=False),
+        StandardScaler(),
+        LogisticRegression(C=STRENGTH, max_iter=2000, random_state=seed),
+    )
+
+
+def days(rows: pa.Table) -> list[datetime.date]:
+    """The cut-offs that rows are of."""
+    return sorted(rows.column("cutoff").unique().to_pylist())
+
+
+def _baseline(rows: Rows, contract: TableContract) -> Vector:
+    """The test rows' probabilities by one who knows only how long ago each customer bought."""
+    from sklearn.linear_model import LogisticRegression
+
+    recency: list[Column] = [contract.column(RECENCY)]
+    columns = filled(recency, rows.train)
+    judge = LogisticRegression().fit(matrix(rows.train, columns), labels(rows.train))
+    probabilities: Matrix = judge.predict_proba(matrix(rows.test, columns))
+    return np.asarray(probabilities[:, 1])
+
+
+def _metrics(rows: Rows) -> dict[str, float]:
+    return {
+        "train_rows": rows.train.num_rows,
+        "train_churned": labels(rows.train).sum(),
+        "test_rows": rows.test.num_rows,
+        "test_churned": labels(rows.test).sum(),
+    }

@@ -1,0 +1,1 @@
+"""The flow startups: a register and its changes to a history."""

@@ -1,0 +1,1 @@
+"""The flow transit: a schedule and daily archives to headways."""

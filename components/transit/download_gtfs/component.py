@@ -1,0 +1,18 @@
+"""The face of download_gtfs: what goes in, what comes out."""
+
+from kfp import dsl
+
+from goldline.spec.task import task
+
+
+@task(memory="4G")
+def download_gtfs(
+    run: str, gtfs_url: str, simulated: bool, feed: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics]
+) -> None:
+    """Bring the schedule into the lake, as it came and as typed Parquet; what is no feed leaves the last one."""
+    from components.transit.download_gtfs.feed_download import download_gtfs
+    from goldline.runs.context import Run
+
+    downloaded = download_gtfs(Run.parse(run), gtfs_url, simulated)
+    feed.uri, feed.metadata = downloaded.uri, downloaded.summary()
+    metrics.metadata = downloaded.counts

@@ -1,0 +1,209 @@
+"""Download a GTFS Schedule feed, check it, and keep it in the lake as it came and as typed Parquet.
+
+A feed lies in a folder named after its archive's checksum, and its manifest is written last: a folder without one does
+not count, and a feed that is there already is not written again. A feed that cannot be used is refused as a whole, so
+that the last good one stays.
+"""
+
+import json
+import logging
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pyarrow.parquet as pq
+
+from components.transit.download_gtfs import feed_rules as rules
+from components.transit.download_gtfs.feed_archive import ArchiveError, FeedError, Unpacked, unpack
+from components.transit.download_gtfs.feed_reading import Read, read
+from components.transit.gtfs import (
+    ARCHIVE,
+    FILES,
+    MANIFEST,
+    FeedFile,
+    FeedManifest,
+    Finding,
+    current_path,
+    feed_folder,
+    layout,
+)
+from components.transit.history import simulated_gtfs_url
+from goldline.lake import Lake, LakeError
+from goldline.landing.http import Fetched, Fetcher
+from goldline.runs.context import Run
+from goldline.runs.records import CheckResult, Record, now, recorded
+
+LOG = logging.getLogger(__name__)
+SHOWN = 20  # findings in a log
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """A feed in the lake.
+
+    Attributes:
+        uri: its folder.
+        is_new: whether this run brought it; if not, the lake had it already.
+    """
+
+    uri: str
+    manifest: FeedManifest
+    is_new: bool
+
+    def summary(self) -> dict[str, str | int]:
+        """What the artifact tells of itself."""
+        found = Counter(f.level for f in self.manifest.findings)
+        about = {"sha256": self.manifest.sha256, "url": self.manifest.url, "fetched_at": self.manifest.fetched_at}
+        return {**about, "warnings": found["warning"], "unknown_files": ", ".join(self.manifest.unknown_files)}
+
+    @property
+    def counts(self) -> dict[str, int | float]:
+        """Rows by file, values or rows by finding, and whether the feed is new."""
+        rows = {name: file.rows for name, file in self.manifest.files.items()}
+        found = {f"{f.file.removesuffix('.txt')}_{f.code}": f.count for f in self.manifest.findings}
+        return {"is_new": int(self.is_new), "bytes": self.manifest.bytes, **rows, **found}
+
+
+def download_gtfs(run: Run, gtfs_url: str, simulated: bool = False, fetcher: Fetcher | None = None) -> Downloaded:
+    """Bring a feed into the lake, unless it is there.
+
+    Args:
+        run: the run's card.
+        gtfs_url: the archive's address, http(s):// or gs://.
+        simulated: whether the simulated city's feed is taken instead.
+        fetcher: how it is fetched; None: with the usual patience.
+
+    Raises:
+        FeedError: what came is no feed that can be used; the findings are in the task's record too.
+        FetchError: nothing came.
+    """
+    url = simulated_gtfs_url(run.bucket) if simulated else gtfs_url
+    with recorded(run, "download_gtfs", "transit") as record:
+        try:
+            downloaded = _download(run, url, fetcher or Fetcher(run.project))
+        except FeedError as error:
+            _report(record, error.findings)
+            raise
+        _report(record, downloaded.manifest.findings)
+        record.checks.append(_covers(run, downloaded.manifest))
+        record.counts = downloaded.counts
+    LOG.info("%s: %s", downloaded.uri, ", ".join(f"{name} {n}" for name, n in downloaded.counts.items()))
+    return downloaded
+
+
+def _download(run: Run, url: str, fetcher: Fetcher) -> Downloaded:
+    lake = Lake(run.project, run.bucket)
+    current = _current(lake, url)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        archive = folder / ARCHIVE
+        fetched = fetcher.fetch(url, archive, current.etag if current else "")
+        if fetched is None and current:
+            return Downloaded(lake.uri(feed_folder(current.sha256)), current, is_new=False)
+        if fetched is None:
+            raise AssertionError("unreachable: only a known version can be unchanged")
+        manifest = _kept(lake, fetched.sha256)
+        is_new = manifest is None
+        manifest = _keep(lake, url, fetched, folder) if manifest is None else manifest
+        manifest = manifest.model_copy(update={"etag": fetched.etag, "url": url})
+    pointer = {"url": url, "sha256": manifest.sha256, "etag": manifest.etag, "checked_at": now().isoformat()}
+    lake.write_text(current_path(url), json.dumps(pointer, indent=1))
+    return Downloaded(lake.uri(feed_folder(manifest.sha256)), manifest, is_new)
+
+
+def _current(lake: Lake, url: str) -> FeedManifest | None:
+    """The feed that the URL gave last, under the version that the server called it."""
+    try:
+        pointer = json.loads(lake.read_text(current_path(url)))
+    except LakeError:
+        return None
+    manifest = _kept(lake, pointer["sha256"])
+    return manifest and manifest.model_copy(update={"etag": pointer["etag"]})
+
+
+def _kept(lake: Lake, sha256: str) -> FeedManifest | None:
+    """A feed's manifest, if the lake has it whole and as the present schemas want it."""
+    try:
+        content = json.loads(lake.read_text(f"{feed_folder(sha256)}/{MANIFEST}"))
+    except LakeError:
+        return None
+    is_present = (content["sha256"], content["layout"]) == (sha256, layout())
+    return FeedManifest.model_validate(content) if is_present else None
+
+
+def _keep(lake: Lake, url: str, fetched: Fetched, folder: Path) -> FeedManifest:
+    """Check a feed and write its folder, the manifest last."""
+    archive = folder / ARCHIVE
+    try:
+        unpacked = unpack(archive, folder)
+    except ArchiveError as error:
+        raise FeedError(url, [Finding(level="error", code="archive", file="", text=str(error), count=1)]) from error
+    feed = {name: read(FILES[name], path) for name, path in unpacked.files.items()}
+    findings = _findings(feed, unpacked)
+    dates = rules.dates(feed) if not any(f.level == "error" for f in findings) else None
+    if dates is None:
+        raise FeedError(url, findings)
+    to = feed_folder(fetched.sha256)
+    lake.write_file(f"{to}/{ARCHIVE}", archive)
+    for name, content in feed.items():
+        path = folder / f"{name}.parquet"
+        pq.write_table(content.table, path, compression="zstd")
+        lake.write_file(f"{to}/{path.name}", path)
+    manifest = FeedManifest(
+        sha256=fetched.sha256,
+        url=url,
+        etag=fetched.etag,
+        fetched_at=now().isoformat(),
+        bytes=fetched.bytes,
+        files={name: FeedFile(rows=r.table.num_rows, columns=r.columns) for name, r in feed.items()},
+        unknown_files=unpacked.unknown,
+        unknown_columns={name: r.unknown for name, r in feed.items() if r.unknown},
+        findings=findings,
+        service_from=dates.first,
+        service_to=dates.last,
+        layout=layout(),
+    )
+    lake.write_text(f"{to}/{MANIFEST}", manifest.model_dump_json(indent=1))
+    return manifest
+
+
+def _findings(feed: dict[str, Read], unpacked: Unpacked) -> list[Finding]:
+    """What is wrong; the rules that look across files only once each file is there and can be read."""
+    found = [f for content in feed.values() for f in content.findings]
+    found += rules.missing_files(feed, unpacked.unknown)
+    if not any(f.level == "error" for f in found):
+        found += rules.check(feed)
+        if not rules.dates(feed):
+            text = "expected service on at least one date, got none"
+            found.append(Finding(level="error", code="no_service", file="calendar.txt", text=text, count=1))
+    return [f for f in found if f.count]
+
+
+def _covers(run: Run, manifest: FeedManifest) -> CheckResult:
+    """Whether the schedule tells of the run's date at all: an old feed, or one that is published early, does not."""
+    is_covered = manifest.service_from <= run.run_date <= manifest.service_to
+    span = f"{manifest.service_from} to {manifest.service_to}"
+    if not is_covered:
+        LOG.warning("the schedule runs from %s, which leaves out %s", span, run.run_date)
+    name = "the schedule covers the run's date"
+    return CheckResult(subject="bronze.gtfs", name=name, level="warn", failing=int(not is_covered))
+
+
+def _report(record: Record, findings: list[Finding]) -> None:
+    level: Literal["block", "warn"] = "block" if any(f.level == "error" for f in findings) else "warn"
+    name = "the feed keeps the rules of GTFS"
+    record.checks.append(CheckResult(subject="bronze.gtfs", name=name, level=level, failing=len(findings)))
+    for finding in findings:
+        record.checks.append(
+            CheckResult(
+                subject=f"bronze.gtfs_{finding.file.removesuffix('.txt')}" if finding.file else "bronze.gtfs",
+                name=finding.code,
+                level="block" if finding.level == "error" else "warn",
+                failing=finding.count,
+            )
+        )
+    for finding in findings[:SHOWN]:
+        where = f"{finding.file}, line {finding.line}" if finding.line else finding.file or "feed"
+        LOG.warning("%s: %s (%d): %s", where, finding.code, finding.count, finding.text)

@@ -1,0 +1,25 @@
+"""The face of download_history: what goes in, what comes out."""
+
+from kfp import dsl
+
+from goldline.spec.task import task
+
+
+@task(cpu="2", memory="4G")
+def download_history(
+    run: str,
+    history_url: str,
+    history_days: int,
+    history_from: str,
+    history_to: str,
+    simulated: bool,
+    history: dsl.Output[dsl.Dataset],
+    metrics: dsl.Output[dsl.Metrics],
+) -> None:
+    """Land the days that are new in the lake, each whole or not at all; a corrupt day is an error of that day alone."""
+    from components.transit.download_history.history_download import download_history
+    from goldline.runs.context import Run
+
+    landed = download_history(Run.parse(run), history_url, history_days, history_from, history_to, simulated)
+    history.uri, history.metadata = landed.uri, landed.summary()
+    metrics.metadata = landed.counts

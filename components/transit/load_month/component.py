@@ -1,0 +1,27 @@
+"""The face of load_month: what goes in, what comes out."""
+
+from google_cloud_pipeline_components.types.artifact_types import BQTable
+from kfp import dsl
+
+from goldline.spec.task import task
+
+
+@task(cpu="2", memory="4G")
+def load_month(
+    run: str,
+    contracts: str,
+    history: dsl.Input[dsl.Dataset],
+    feed: dsl.Input[dsl.Dataset],
+    tables: dsl.Output[BQTable],
+    metrics: dsl.Output[dsl.Metrics],
+) -> None:
+    """Load the schedule and the days that are new, a month at a time; the artifact stands for all tables of bronze."""
+    from components.transit.load_month.month_load import DAYS, load_month
+    from goldline.contracts.contract import parse_all
+    from goldline.runs.context import Run
+    from goldline.warehouse.artifacts import bigquery_table
+
+    card = Run.parse(run)
+    loaded = load_month(card, parse_all(contracts), history.uri, feed.uri)
+    tables.uri, tables.metadata = bigquery_table(card, DAYS)
+    metrics.metadata = {"days": loaded.days, "days_refused": len(loaded.refused), **loaded.rows}

@@ -1,0 +1,65 @@
+"""Load the schedule: the files of a GTFS feed into bronze.gtfs_..., whole, when the feed is another one."""
+
+import logging
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from components.transit.gtfs import MANIFEST, FeedManifest
+from components.transit.load_month.month_stages import Stages
+from goldline.contracts.contract import TableContract
+from goldline.lake import Lake
+from goldline.runs.context import Run
+from goldline.warehouse.jobs import Jobs
+
+LOG = logging.getLogger(__name__)
+FEED = "bronze.gtfs_feed"
+PREFIX = "bronze.gtfs_"
+
+
+def load_feed(run: Run, contracts: Mapping[str, TableContract], feed: str) -> dict[str, int]:
+    """Load a feed's files in the place of the feed before; rows by table, none where it is loaded already.
+
+    Args:
+        run: the run's card.
+        contracts: of the tables to load, by table.
+        feed: gs:// address of the feed's folder: its manifest, and a Parquet file for each file.
+
+    Raises:
+        LakeError: there is no such feed.
+        JobError: BigQuery could not load it.
+    """
+    lake, jobs = Lake(run.project, run.bucket), Jobs(run, "load_month")
+    folder = feed.removeprefix(f"gs://{run.bucket}/").rstrip("/")
+    manifest = FeedManifest.model_validate_json(lake.read_text(f"{folder}/{MANIFEST}"))
+    tables = {name: c for name, c in contracts.items() if name.startswith(PREFIX) and name != FEED}
+    if not any(run.refreshes(name) for name in tables) and _is_loaded(jobs, run.table(FEED), contracts[FEED], manifest):
+        return {}
+    row = {
+        "sha256": manifest.sha256,
+        "layout": manifest.layout,
+        "url": manifest.url,
+        "fetched_at": manifest.fetched_at,
+        "_loaded_date": run.run_date,
+        "_run_id": run.run_id,
+    }
+    there = {name for name in tables if name.removeprefix(PREFIX) in manifest.files}
+    with Stages(run, jobs, lake, f"feed-{manifest.sha256[:8]}") as stages:
+        for name, contract in tables.items():
+            if name in there:
+                stages.publish_whole(contract, f"{folder}/{name.removeprefix(PREFIX)}.parquet")
+            else:  # a file that the feed lacks is a table without rows
+                with stages.writing(contract):
+                    pass
+                stages.publish_whole(contract)
+        with stages.writing(contracts[FEED]) as out:  # last: from now on the feed counts as loaded
+            out.write_table(pa.Table.from_pylist([row], out.schema))
+        stages.publish_whole(contracts[FEED])
+    rows = {name: manifest.files[name.removeprefix(PREFIX)].rows for name in there}
+    LOG.info("feed %s: %s", manifest.sha256[:8], ", ".join(f"{name} {count}" for name, count in rows.items()))
+    return rows
+
+
+def _is_loaded(jobs: Jobs, table: str, contract: TableContract, manifest: FeedManifest) -> bool:
+    rows = jobs.read(table, (c for c in contract.columns if c.name in ("sha256", "layout")))
+    return [(row["sha256"], row["layout"]) for row in rows] == [(manifest.sha256, manifest.layout)]

@@ -1,0 +1,184 @@
+"""Learn from past headways how long the next train will take, from what is known when the previous one leaves.
+
+Rows are split by time: the last fifth of the days is the test, and no headway is learnt from that ended after the
+test's first one began. Beside the model stand three who guess: the median of such hours, the headway before, and the
+schedule.
+"""
+
+import datetime
+import logging
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from google.cloud import bigquery
+
+from goldline.contracts.contract import Column, TableContract
+from goldline.ml.store import (
+    BASELINE,
+    LABEL,
+    Fitted,
+    Store,
+    Trained,
+    Vector,
+    conformed,
+    features_of,
+    filled,
+    keys,
+    labels,
+    matrix,
+    read_rows,
+)
+from goldline.runs.context import Run
+from goldline.runs.records import CheckResult, recorded
+
+LOG = logging.getLogger(__name__)
+NAME = "headway"
+FLOW = "transit"
+TARGET = "headway_minutes"
+# All of them are known when the previous train leaves; tests/components/test_headways.py changes what comes after.
+FEATURES = (
+    "direction_id",
+    "previous_headway_minutes",
+    "is_previous_same_route",
+    "previous_gap_minutes",
+    "upstream_gap_minutes",
+    "is_next_upstream",
+    "upstream_minutes",
+    "scheduled_headway_minutes",
+    "median_headway_minutes",
+    "hour_sin",
+    "hour_cos",
+    "weekday",
+    "month_sin",
+    "month_cos",
+)
+BASELINES = {
+    "median": "median_headway_minutes",
+    "last": "previous_headway_minutes",
+    "schedule": "scheduled_headway_minutes",
+}
+DAYS = 60  # before the run's date that are learnt from and judged on
+DAYS_MIN = 5  # that have headways, for a test and something to learn from
+TEST_SHARE = 0.2  # of the days
+ROWS_MAX = 400_000  # learnt from and judged on: a quarter of a gigabyte, and more would tell no more
+ROWS_MIN = 100  # of either
+
+# Of more rows than wanted, those that arrive in every n-th second.
+ROWS = f"""select {{columns}}
+from `{{headways}}`
+where
+    service_date between date_sub(@run_date, interval {DAYS} day) and @run_date
+    and known_at is not null
+    and {TARGET} > 0.5 and {TARGET} < 120
+    and (@stop = '' or stop_id = @stop)"""
+THINNED = "\n    and mod(unix_seconds(arrived_at), @every) = 0"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to learn from and rows to judge on, each with its key, features and label."""
+
+    train: pa.Table
+    test: pa.Table
+
+
+def train_headway(run: Run, contract_text: str, stop: str, seed: int) -> Trained | None:
+    """Train a version and put it into the lake; None where the history is too short.
+
+    Args:
+        run: the run's card.
+        contract_text: the contract of gold.fct_headways.
+        stop: the only stop to learn from; nothing: all.
+        seed: of what is drawn at random.
+
+    Raises:
+        ModelError: the table is not what its contract says.
+        JobError: BigQuery could not read it.
+    """
+    contract = features_of(contract_text)
+    with recorded(run, f"train_{NAME}", FLOW) as record:
+        rows = split(read(run, contract, stop))
+        check = {"subject": NAME, "name": f"headways of {DAYS_MIN} days", "level": "warn", "failing": int(rows is None)}
+        record.checks.append(CheckResult.model_validate(check))
+        if rows is None:
+            LOG.warning("%s is not trained: it takes %d days with headways", NAME, DAYS_MIN)
+            return None
+        trained = Store(run, NAME).add(fit(contract, rows, seed))
+        record.counts = dict(trained.signature.metrics)
+        return trained
+
+
+def read(run: Run, contract: TableContract, stop: str) -> pa.Table:
+    """The headways of the last weeks: key, features, `known_at`, `arrived_at` and label, in the order of time."""
+    given = [bigquery.ScalarQueryParameter("stop", "STRING", stop)]
+    sql = ROWS.format(columns="count(*) as row_count", headways=run.table(contract.table))
+    count = read_rows(run, NAME, sql, run.run_date, given).column("row_count")[0].as_py()
+    columns = _columns(contract)
+    sql = ROWS.format(columns=", ".join(f"`{c.name}`" for c in columns), headways=run.table(contract.table))
+    if (every := math.ceil(count / ROWS_MAX)) > 1:
+        sql += THINNED
+        given.append(bigquery.ScalarQueryParameter("every", "INT64", every))
+    rows = conformed(read_rows(run, NAME, sql, run.run_date, given), columns)
+    rows = rows.append_column(LABEL, rows.column(TARGET)).drop_columns([TARGET])
+    return rows.sort_by([(name, "ascending") for name in ("known_at", *keys(contract))])
+
+
+def split(rows: pa.Table) -> Rows | None:
+    """The rows of the last days, and those that were over before these began; None where there are too few."""
+    days = sorted(rows.column("service_date").unique().to_pylist())
+    if len(days) < DAYS_MIN:
+        return None
+    first: datetime.date = days[-max(round(len(days) * TEST_SHARE), 1)]
+    test = rows.filter(pc.greater_equal(rows["service_date"], first))
+    begun = pc.min(test["known_at"])
+    train = rows.filter(pc.and_(pc.less(rows["service_date"], first), pc.less(rows["arrived_at"], begun)))
+    return Rows(train, test) if min(train.num_rows, test.num_rows) >= ROWS_MIN else None
+
+
+def fit(contract: TableContract, rows: Rows, seed: int) -> Fitted:
+    """Fit the model."""
+    columns = filled([contract.column(name) for name in FEATURES], rows.train)
+    return Fitted(
+        model=regressor(seed).fit(matrix(rows.train, columns), labels(rows.train)),
+        kind="regression",
+        columns=columns,
+        target="minutes from one train of a route and direction at a stop to the next",
+        trained_until=max(rows.train.column("service_date").to_pylist()),
+        train=rows.train,
+        test=_judged_on(rows),
+        seed=seed,
+        metrics={"train_rows": rows.train.num_rows, "test_rows": rows.test.num_rows},
+    )
+
+
+def regressor(seed: int) -> Any:  # noqa: ANN401, scikit-learn has no types
+    """Boosted trees that are fitted to the absolute error, which is what they are judged by."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return HistGradientBoostingRegressor(
+        loss="absolute_error",
+        learning_rate=0.1,
+        max_iter=150,
+        min_samples_leaf=40,
+        early_stopping=False,
+        random_state=seed,
+    )
+
+
+def _columns(contract: TableContract) -> list[Column]:
+    names = dict.fromkeys((*keys(contract), "known_at", "arrived_at", *FEATURES, TARGET))
+    return [contract.column(name) for name in names]
+
+
+def _judged_on(rows: Rows) -> pa.Table:
+    """The test's rows with what each baseline says; where it knows nothing, the median of all that was learnt from."""
+    middle = float(np.median(labels(rows.train)))
+    test = rows.test.drop_columns(["known_at", "arrived_at"])
+    for name, column in BASELINES.items():
+        said: Vector = np.asarray(pc.fill_null(test[column], middle).to_numpy(), dtype=np.float64)
+        test = test.append_column(f"{BASELINE}_{name}", pa.array(said))
+    return test

@@ -1,0 +1,1 @@
+"""What tables and sources promise: contracts, SQL text, the catalog."""

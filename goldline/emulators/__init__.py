@@ -1,0 +1,1 @@
+"""Stand-ins for Google's servers and SQL analyser."""

@@ -1,0 +1,148 @@
+"""The analyser: does this SQL hold against these tables, and what does it give."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import Message
+from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2
+from zetasql.wasi._pb2.zetasql.proto import simple_catalog_pb2
+from zetasql.wasi._pb2.zetasql.public import options_pb2
+
+from goldline.contracts.contract import Column
+from goldline.emulators.googlesql.dialect import Session, SqlError, shared_session
+from goldline.emulators.googlesql.engine import default_cache
+from goldline.emulators.googlesql.sql_types import Field, SqlType, fields_of
+
+__all__ = ["PARAMETERS", "Analyser", "SqlError", "Statement", "add_table"]
+
+# What a table's SELECT may be given. Declared, so that a misspelt name is an error.
+PARAMETERS: Mapping[str, str] = {"run_date": "DATE", "since": "DATE"}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement that holds.
+
+    Attributes:
+        kind: what it is: `query`, `merge`, `create`, ...
+        columns: what a query gives.
+    """
+
+    kind: str
+    columns: tuple[Field, ...] = ()
+
+
+class Analyser:
+    """Resolves SQL against tables as BigQuery does: names, types, functions.
+
+    Tables are known as `silver.t`, as `project.silver.t`, and by either name back-ticked whole.
+    """
+
+    def __init__(
+        self, tables: Mapping[str, Sequence[Column]], *, project: str = "project", cache: Path | None = None
+    ) -> None:
+        self.session = shared_session(cache or default_cache())
+        self.tables = {name: fields_of(columns) for name, columns in tables.items()}
+        self._catalog = _catalog(self.session, self.tables, project)
+        self._registered = (0, 0)
+        self._whole: dict[str, tuple[str, frozenset[str]]] = {}
+
+    def resolve(self, sql: str, parameters: Mapping[str, str] = PARAMETERS) -> list[Field]:
+        """The columns that a query gives.
+
+        Raises:
+            SqlError: the text is not one query that holds; with line and column where they are known.
+        """
+        statement = self.statement(sql, parameters)
+        if statement.kind != "query":
+            raise SqlError(f"expected a query, got a statement that is none ({statement.kind})", 1, 1)
+        return list(statement.columns)
+
+    def statement(self, sql: str, parameters: Mapping[str, str] = PARAMETERS) -> Statement:
+        """What one statement of any kind is.
+
+        Raises:
+            SqlError: it does not hold; with line and column where they are known.
+        """
+        resolved = self._analyse(sql, self.session.options(parameters))
+        node = resolved.WhichOneof("node")
+        columns = getattr(resolved, node).output_column_list if node == "resolved_query_stmt_node" else ()
+        fields = tuple(Field(c.name, SqlType.from_message(c.column.type)) for c in columns)
+        return Statement(node.split("_")[1], fields)
+
+    def with_whole_names(self, sql: str) -> tuple[str, frozenset[str]]:
+        """The same query with each table's name back-ticked whole, and the tables that it reads.
+
+        Raises:
+            SqlError: the query does not hold.
+        """
+        if sql not in self._whole:
+            options = self.session.options(PARAMETERS)
+            options.parse_location_record_type = options_pb2.PARSE_LOCATION_RECORD_FULL_NODE_SCOPE
+            scans = list(_scans(self._analyse(sql, options)))
+            self._whole[sql] = _requoted(sql, scans), frozenset(scan.table.full_name for scan in scans)
+        return self._whole[sql]
+
+    def _analyse(self, sql: str, options: Any) -> Any:  # noqa: ANN401, zetasql's messages are untyped
+        request = local_service_pb2.AnalyzeRequest(
+            options=options, registered_catalog_id=self._catalog_id(), sql_statement=sql
+        )
+        return self.session.call("Analyze", request, local_service_pb2.AnalyzeResponse).resolved_statement
+
+    def _catalog_id(self) -> int:
+        """The catalog's id in the engine; an engine that took a crashed one's place must be given it again."""
+        starts, known = self._registered
+        if starts != self.session.starts:
+            request = local_service_pb2.RegisterCatalogRequest(simple_catalog=self._catalog)
+            known = self.session.call("RegisterCatalog", request, local_service_pb2.RegisterResponse).registered_id
+            self._registered = (self.session.starts, known)
+        return known
+
+
+def add_table(catalog: Any, name: str, full_name: str, fields: Sequence[Field]) -> None:  # noqa: ANN401
+    """Add a table to a catalog's message."""
+    table = catalog.table.add(name=name, full_name=full_name)
+    for field in fields:
+        table.column.add(name=field.name, type=field.type.message())
+
+
+def _catalog(session: Session, tables: Mapping[str, Sequence[Field]], project: str) -> Any:  # noqa: ANN401
+    root = simple_catalog_pb2.SimpleCatalogProto(name="root", builtin_function_options=session.functions)
+    in_project = root.catalog.add(name=project)
+    datasets = {
+        dataset: (root.catalog.add(name=dataset), in_project.catalog.add(name=dataset))
+        for dataset in sorted({name.split(".")[0] for name in tables})
+    }
+    for full_name, fields in tables.items():
+        dataset, name = full_name.split(".")
+        for catalog in datasets[dataset]:
+            add_table(catalog, name, full_name, fields)
+        for whole in (full_name, f"{project}.{full_name}"):
+            add_table(root, whole, full_name, fields)
+    return root
+
+
+def _scans(message: Message) -> Iterator[Any]:
+    """All table scans inside a resolved statement."""
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        for inner in value if field.is_repeated else (value,):
+            if field.message_type.name == "ResolvedTableScanProto":
+                yield inner
+            yield from _scans(inner)
+
+
+def _requoted(sql: str, scans: Sequence[Any]) -> str:
+    text = sql.encode()  # places are in bytes
+    places = {}
+    for scan in scans:
+        place = scan.parent.parent.parse_location_range
+        name = scan.table.full_name
+        # Without an alias of its own a table goes by the last part of its name, which quoting it whole would hide.
+        places[place.start, place.end] = f"`{name}`" if scan.alias else f"`{name}` as `{name.split('.')[-1]}`"
+    for (start, end), name in sorted(places.items(), reverse=True):
+        text = text[:start] + name.encode() + text[end:]
+    return text.decode()

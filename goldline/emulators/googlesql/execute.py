@@ -1,0 +1,110 @@
+"""The reference executor: what a SELECT gives on small tables, by GoogleSQL's own definition."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2
+from zetasql.wasi._pb2.zetasql.proto import simple_catalog_pb2
+
+from goldline.contracts.contract import Row
+from goldline.emulators.googlesql.analyse import PARAMETERS, Analyser, add_table
+from goldline.emulators.googlesql.sql_types import Field, SqlType
+from goldline.emulators.googlesql.sql_values import decode, encode, normal
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A small table: its columns, and its rows as normal values (see values.normal)."""
+
+    fields: tuple[Field, ...]
+    rows: tuple[Row, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, fields: Sequence[Field], rows: Sequence[Row]) -> Self:
+        """Read rows as YAML gives them: missing columns are NULL.
+
+        Raises:
+            NotOfTypeError: a column is unknown, or a value is not of its column's type.
+        """
+        row_type = SqlType("STRUCT", fields=tuple(fields))
+        return cls(tuple(fields), tuple(normal(row, row_type, f"{name} row {i}") for i, row in enumerate(rows, 1)))
+
+
+class Executor:
+    """Runs SELECTs on tables that are given as rows.
+
+    It runs the functions whose result GoogleSQL defines; the approximate ones (APPROX_QUANTILES, HLL_COUNT) and
+    geography it analyses only.
+    """
+
+    def __init__(self, analyser: Analyser) -> None:
+        self._analyser = analyser
+
+    def select(
+        self,
+        sql: str,
+        given: Mapping[str, Sequence[Row]],
+        run_date: datetime.date | None = None,
+        since: datetime.date | None = None,
+    ) -> Relation:
+        """What a SELECT over the analyser's tables gives; tables that are not given are empty.
+
+        Raises:
+            SqlError: the SELECT does not hold, or fails on these rows.
+            NotOfTypeError: a given value is not of its column's type.
+        """
+        whole, reads = self._analyser.with_whole_names(sql)
+        tables = {name: Relation.of(name, self._analyser.tables[name], given.get(name, ())) for name in reads}
+        return self.run(whole, tables, run_date, since)
+
+    def run(
+        self,
+        sql: str,
+        tables: Mapping[str, Relation],
+        run_date: datetime.date | None = None,
+        since: datetime.date | None = None,
+    ) -> Relation:
+        """What a query gives on these tables and no others. Their names must be back-ticked whole in it.
+
+        Raises:
+            SqlError: the query does not hold, or fails on these rows.
+        """
+        given = {name: day for name, day in (("run_date", run_date), ("since", since)) if day is not None}
+        session = self._analyser.session
+        options = session.options({name: PARAMETERS[name] for name in given})
+        request = local_service_pb2.EvaluateQueryRequest(sql=sql, options=options)
+        request.simple_catalog.CopyFrom(_catalog(session.functions, tables))
+        for name, table in tables.items():
+            _fill(request.table_content[name].table_data, table)
+        for name, day in given.items():
+            request.params.add(name=name, value=encode(day, SqlType(PARAMETERS[name])))
+        answer = session.call("EvaluateQuery", request, local_service_pb2.EvaluateQueryResponse)
+        return _relation(answer)
+
+
+def _catalog(functions: Any, tables: Mapping[str, Relation]) -> Any:  # noqa: ANN401, zetasql's messages are untyped
+    # ZetaSQL's service takes rows for tables of the outermost catalog alone, hence the names quoted whole.
+    catalog = simple_catalog_pb2.SimpleCatalogProto(name="root", builtin_function_options=functions)
+    for name, table in tables.items():
+        add_table(catalog, name, name, table.fields)
+    return catalog
+
+
+def _fill(data: Any, table: Relation) -> None:  # noqa: ANN401
+    data.SetInParent()  # else a table without rows is one whose rows are unknown
+    for row in table.rows:
+        data.row.add(cell=[encode(row[field.name], field.type) for field in table.fields])
+
+
+def _relation(answer: Any) -> Relation:  # noqa: ANN401
+    fields = tuple(
+        Field(column.name or f"_field_{i}", SqlType.from_message(column.type))
+        for i, column in enumerate(answer.prepared.columns, 1)
+    )
+    rows = (
+        {field.name: decode(cell, field.type) for field, cell in zip(fields, row.cell, strict=True)}
+        for row in answer.content.table_data.row
+    )
+    return Relation(fields, tuple(rows))

@@ -1,0 +1,1 @@
+"""Files into bronze: views of the newest, sweep, timestamps, HTTP."""

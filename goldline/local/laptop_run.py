@@ -1,0 +1,308 @@
+"""`goldline run`: the compiled spec run whole on this machine, with progress, a summary, and failures told plainly."""
+
+import contextlib
+import json
+import os
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from goldline.local import processes, servers, stack
+from goldline.local.runner import GO
+from goldline.local.servers import PROJECT
+from goldline.spec import compiled as spec
+
+KFP_SAYS = ("Looking for component", "Loading KFP component", "Got executor_input", "Wrote executor output")
+LAST_LINES = 15  # of a failed task's log
+WATCH_SECONDS = 0.5  # how often the servers are looked after while tasks are silent
+# What the pipeline's defaults leave to the environment, for this machine.
+LOCAL = {"project": PROJECT, "bucket": stack.BUCKET, "simulated": True}
+
+
+@dataclass
+class Outcome:
+    """How a run ended, as seen from outside.
+
+    Attributes:
+        error: what went wrong around the tasks: a server that died, a runner that crashed.
+        verdict: kfp's own last word on a run that failed.
+    """
+
+    run_id: str = ""
+    tasks: list[dict[str, Any]] = field(default_factory=list)
+    error: str | None = None
+    verdict: str | None = None
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """The tasks that failed."""
+        return [t for t in self.tasks if t["status"] == "failed"]
+
+
+def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = None) -> int:
+    """Run the pipeline with parameters that are checked already; 1 if it failed.
+
+    Raises:
+        ValueError: the run would write into a real Firestore.
+    """
+    out = out or sys.stdout
+    arguments = {**LOCAL, **parameters}
+    if stack.reads_real_firestore() and arguments["simulated"]:
+        raise ValueError(
+            "GOLDLINE_FIRESTORE=real only reads: add --no-simulated, or the simulators would write into it"
+        )
+    folder = _new_folder(home)
+    (folder / "pipeline.json").write_text(spec.fresh(out), encoding="utf-8")
+    (folder / "arguments.json").write_text(json.dumps(arguments, indent=1), encoding="utf-8")
+    start = time.monotonic()
+    with stack.using(home) as use:
+        outcome = _run(folder, use, Progress(out))
+        summary = _summary(use.addresses, outcome, round(time.monotonic() - start, 1), str(arguments["bucket"]))
+    _keep(folder, summary)
+    _show(summary, outcome, folder, out)
+    return 0 if summary["status"] == "succeeded" else 1
+
+
+def retry(home: Path, task: str, run: str = "latest") -> int:
+    """Run one task of an earlier run again, with the inputs that it had; its exit code."""
+    folder = (home / "runs" / run).resolve()
+    if not (found := sorted((folder / "tasks").glob(f"*-{task}"))):
+        known = ", ".join(p.name.split("-", 1)[1] for p in sorted((folder / "tasks").glob("*")))
+        raise ValueError(
+            f"the run {folder.name} has no task {task}, expected one of: {known or 'none, it has no tasks'}"
+        )
+    content = json.loads((found[-1] / "command.json").read_text(encoding="utf-8"))
+    with stack.using(home) as use:
+        environment = {**os.environ, **use.environment, **content["environment"]}
+        environment["GOLDLINE_RETRY"] = datetime.now(UTC).isoformat()
+        log = found[-1] / f"retry-{datetime.now(UTC):%H%M%S}.txt"
+        with log.open("wb") as file:
+            done = subprocess.run(
+                content["command"], env=environment, check=False, stdout=file, stderr=subprocess.STDOUT
+            )
+    print("\n".join(_own_words(log)))
+    print(f"{task} {'failed' if done.returncode else 'succeeded'}, {os.path.relpath(log)}")
+    return done.returncode
+
+
+class Progress:
+    """Shows tasks as they end, and on a terminal the one that runs."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._live = out.isatty()
+
+    def started(self, task: str) -> None:
+        """A task started."""
+        if self._live:
+            self._show(f"  … {task}")
+
+    def ended(self, task: str, status: str, seconds: float) -> None:
+        """A task ended."""
+        over = "\r\x1b[K" if self._live else ""  # what `started` wrote
+        self._show(f"{over}  {'✓' if status == 'succeeded' else '✗'} {task:<28}{seconds:6.1f} s\n")
+
+    def skipped(self, task: str) -> None:
+        """A task was not run, since one before it failed."""
+        self._show(f"  - {task:<28}skipped, what it needs failed\n")
+
+    def _show(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()
+
+
+def _run(folder: Path, use: stack.Use, progress: Progress) -> Outcome:
+    outcome = Outcome()
+    with _runner(folder, use.environment) as process:
+        for line in _lines(process, lambda: _abort_if_dead(use, process, outcome)):
+            event = json.loads(line)
+            _note(event, outcome, progress)
+            if event.get("status") == "failed":
+                _revive_dead(use, outcome)
+                _order(process, GO)
+        code = process.wait()
+    outcome.run_id = next((p.name for p in sorted((folder / "artifacts").glob("*"))), folder.name)
+    if code and not outcome.failed and not outcome.verdict:
+        outcome.error = f"the runner ended with {code}:\n{processes.last_lines(folder / 'runner.log')}"
+    return outcome
+
+
+def _lines(process: subprocess.Popen[bytes], meanwhile: Callable[[], None]) -> Iterator[bytes]:
+    """What a process prints, line by line; `meanwhile` is called each time that it is silent for a while."""
+    assert process.stdout  # noqa: S101, it is a pipe
+    rest = b""
+    while True:
+        while not select.select([process.stdout], [], [], WATCH_SECONDS)[0]:
+            meanwhile()
+        if not (chunk := os.read(process.stdout.fileno(), 65536)):
+            return
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+
+
+def _abort_if_dead(use: stack.Use, process: subprocess.Popen[bytes], outcome: Outcome) -> None:
+    """What runs while a server is dead would try to reach it for minutes: it ends now, with the server's name."""
+    if _dead(use, outcome):
+        _order(process, str(outcome.error).encode())
+
+
+def _revive_dead(use: stack.Use, outcome: Outcome) -> None:
+    """Start a server that died again, so that finish_run can record the run."""
+    if _dead(use, outcome):
+        use.revive()
+
+
+def _dead(use: stack.Use, outcome: Outcome) -> list[str]:
+    if dead := use.dead():
+        logs = ", ".join(os.path.relpath(use.home / "logs" / f"{name}.log") for name in dead)
+        outcome.error = f"the local stack's server died in mid-run: {', '.join(dead)} (its log: {logs})"
+    return dead
+
+
+def _order(process: subprocess.Popen[bytes], order: bytes) -> None:
+    assert process.stdin  # noqa: S101, it is a pipe
+    with contextlib.suppress(BrokenPipeError):  # the runner is gone: its exit code says the rest
+        process.stdin.write(order + b"\n")
+        process.stdin.flush()
+
+
+@contextlib.contextmanager
+def _runner(folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """The process that runs the spec, in a group of its own, ended with all its tasks when the block is left."""
+    with (folder / "runner.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "goldline.local.runner", str(folder)],
+            stdin=subprocess.PIPE,  # its end tells the runner that we are gone
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, **environment, "PYTHONWARNINGS": "ignore"},
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _note(event: dict[str, Any], outcome: Outcome, progress: Progress) -> None:
+    match event["event"]:
+        case "started":
+            progress.started(event["task"])
+        case "ended":
+            outcome.tasks.append(event)
+            progress.ended(event["task"], event["status"], event["seconds"])
+        case "skipped":
+            progress.skipped(event["task"])
+        case "failed":
+            outcome.verdict = event["error"]
+
+
+def _summary(addresses: stack.Addresses, outcome: Outcome, seconds: float, bucket: str) -> dict[str, Any]:
+    """finish_run's summary with what only the outside knows; made up from the outside alone where there is none."""
+    summary = _from_lake(addresses, outcome.run_id, bucket)
+    failed = bool(outcome.failed or outcome.error or outcome.verdict)
+    inner = {t["name"]: t for t in summary.get("tasks", [])}
+    tasks = [
+        {**inner.get(t["task"], {"name": t["task"], "flow": ""}), "status": t["status"], "seconds": t["seconds"]}
+        for t in outcome.tasks
+    ]
+    made_up: dict[str, Any] = {"run_date": None, "tables": [], "models": []}
+    status = "failed" if failed or summary.get("status") != "succeeded" else "succeeded"
+    error = None if status == "succeeded" else outcome.error or summary.get("error") or outcome.verdict
+    outside = {"status": status, "run_id": outcome.run_id, "seconds": seconds, "tasks": tasks, "error": error}
+    return {**made_up, **summary, **outside}
+
+
+def _from_lake(addresses: stack.Addresses, run_id: str, bucket: str) -> dict[str, Any]:
+    try:
+        text = servers.read_object(addresses.storage, bucket, f"ops/runs/{run_id}/summary.json")
+    except OSError:  # the lake may be what failed
+        return {}
+    content: dict[str, Any] = json.loads(text) if text else {}
+    return content
+
+
+def _keep(folder: Path, summary: dict[str, Any]) -> None:
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    latest = folder.parent / "latest"
+    fresh = folder.parent / f"latest.{os.getpid()}"
+    fresh.symlink_to(folder.name)
+    fresh.replace(latest)
+
+
+def _show(summary: dict[str, Any], outcome: Outcome, folder: Path, out: TextIO) -> None:
+    if summary["tables"]:
+        head = (
+            f"\n  {'table':<28}{'rows':>10}{'selected':>10} = {'published':>9} + {'rejected':>8} + {'superseded':>10}\n"
+        )
+        out.write(head)
+    for t in summary["tables"]:
+        out.write(
+            f"  {t['name']:<28}{t['rows']:>10,}{t['selected']:>10,} = {t['published']:>9,} + {t['rejected']:>8,} + "
+            f"{t['superseded']:>10,}\n"
+        )
+    for m in summary["models"]:
+        metrics = ", ".join(f"{name} {value:.3f}" for name, value in m["metrics"].items())
+        out.write(f"  model {m['name']}: {'accepted' if m['accepted'] else 'refused'}, {metrics}\n")
+    for task in outcome.failed:
+        _show_failure(task, folder, out)
+    if not outcome.failed and summary["error"]:
+        out.write(f"\n{summary['error']}\n")
+    where = os.path.relpath(folder / "summary.json")
+    out.write(f"\n{summary['status']}: {summary['run_date']} in {summary['seconds']} s, {where}\n")
+
+
+def _show_failure(task: dict[str, Any], folder: Path, out: TextIO) -> None:
+    """A failed task's own last words, its inputs, and the command that runs it again."""
+    inside = Path(task["folder"])
+    out.write(f"\n{task['task']} failed. Its last words ({os.path.relpath(inside / 'log.txt')}):\n")
+    out.write("".join(f"    {line}\n" for line in _own_words(inside / "log.txt")[-LAST_LINES:]))
+    if inputs := _inputs(inside / "command.json"):
+        out.write("  Its inputs:\n")
+        out.write("".join(f"    {name} = {_shortened(value)}\n" for name, value in inputs.items()))
+    out.write(f"  Run it again: goldline retry {task['task']} --run {shlex.quote(folder.name)}\n")
+
+
+def _own_words(log: Path) -> list[str]:
+    """What a task itself printed: its log without what kfp's executor prints around it, its long input above all."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    words, is_input = [], False
+    for line in lines:
+        message = re.sub(r"^\[KFP Executor [\d\-:, ]+\w+\]: ", "", line)
+        is_input = is_input or message == "Got executor_input:"
+        if not is_input and message.strip() and not message.startswith(KFP_SAYS):
+            words.append(message)
+        is_input = is_input and message != "}"
+    return words
+
+
+def _inputs(command: Path) -> dict[str, Any]:
+    if not command.exists():
+        return {}
+    words = json.loads(command.read_text(encoding="utf-8"))["command"]
+    executor_input = json.loads(words[words.index("--executor_input") + 1])
+    found: dict[str, Any] = executor_input.get("inputs", {}).get("parameterValues", {})
+    return found
+
+
+def _shortened(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 160 else f"{text[:157]}..."
+
+
+def _new_folder(home: Path) -> Path:
+    moment = datetime.now(UTC)
+    folder = home / "runs" / f"{moment:%Y%m%d-%H%M%S}-{moment.microsecond // 1000:03d}-{os.getpid()}"
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,217 @@
+"""Does the SQL hold: every SELECT against the contracts, and every statement that goldline makes around it."""
+
+import datetime
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from goldline.contracts.catalog import catalog
+from goldline.contracts.contract import Column, Contract, TableContract, load_all
+from goldline.emulators.googlesql import Analyser, Field, SqlError, SqlType
+from goldline.emulators.googlesql.analyse import PARAMETERS
+from goldline.runs.ops import RejectedRow
+from goldline.warehouse import statements
+
+TAKEN_PARAMETERS = {
+    "merge": ("run_date", "since"),
+    "snapshot": ("run_date",),
+    "replace": ("run_date", "since"),
+    "rebuild": (),
+    "view": (),
+}
+# A spec carries the SELECT as an argument: KFP takes the first for a placeholder of its own, Vertex the second for a
+# command to run.
+NOT_IN_A_SPEC = ("{{$.", "python3")
+REASON = Field(statements.REASON, SqlType("STRING"))
+OPTIONS = 'description="for the check"'
+A_DAY = datetime.date(2026, 11, 20)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A mistake and its place."""
+
+    file: Path
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        """As compilers say it, so that editors find the place."""
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+def check_sql(folder: Path, *, cache: Path | None = None) -> list[Problem]:
+    """Every mistake in the SQL below a folder that can be found without data; an empty list is a good one.
+
+    Raises:
+        ContractError: a contract itself is wrong, so there is nothing to check against.
+    """
+    contracts = load_all(folder)
+    analyser = Analyser(catalog(contracts.values()) | stages(contracts.values()), cache=cache)
+    problems = [
+        Problem(path, 1, 1, f"no contract beside it, expected {path.with_suffix('.yml').name}")
+        for path in sorted(folder.rglob("*.sql"))
+        if str(path.relative_to(folder).with_suffix("")) not in contracts
+    ]
+    for name, contract in contracts.items():
+        if isinstance(contract, TableContract) and contract.write != "load":
+            problems += TableCheck(analyser, contract, (folder / name).with_suffix(".sql")).problems()
+    return problems
+
+
+def stage_name(step: str, contract: TableContract) -> str:
+    """What a stage of the table is called where it is only analysed."""
+    return f"ops.{step}_{contract.dataset}_{contract.name}"
+
+
+def stages(contracts: Iterable[Contract]) -> dict[str, tuple[Column, ...]]:
+    """The stages that a build writes between SELECT and table, as a catalog's tables."""
+    reason = Column(name=statements.REASON, type="STRING", description="Why the row is rejected.")
+    found = {}
+    for contract in contracts:
+        if isinstance(contract, TableContract):
+            found[stage_name("raw", contract)] = contract.columns + ((reason,) if contract.rejects else ())
+            found[stage_name("stage", contract)] = contract.columns
+    return found
+
+
+class TableCheck:
+    """The check of one table's SELECT and contract."""
+
+    def __init__(self, analyser: Analyser, contract: TableContract, sql: Path) -> None:
+        self._analyser = analyser
+        self._contract = contract
+        self._sql = sql
+        self._select = sql.read_text(encoding="utf-8")
+
+    def problems(self) -> list[Problem]:
+        """What is wrong; statements made around a SELECT that does not hold are not looked at."""
+        found = [*self._forbidden_text(), *self._select_problems()]
+        found += self._check_problems()
+        return found or list(self._machine_problems())
+
+    def _forbidden_text(self) -> Iterator[Problem]:
+        for text in NOT_IN_A_SPEC:
+            if (start := self._select.find(text)) >= 0:
+                yield self._at(start, f"{text!r} must not stand in a SELECT: the pipeline's spec carries it")
+
+    def _select_problems(self) -> list[Problem]:
+        taken = {name: PARAMETERS[name] for name in TAKEN_PARAMETERS[self._contract.write]}
+        try:
+            given = self._analyser.resolve(self._select, taken)
+        except SqlError as error:
+            return [Problem(self._sql, error.line or 1, error.column or 1, self._explained(error))]
+        return list(self._output_problems(given))
+
+    def _explained(self, error: SqlError) -> str:
+        if not error.message.startswith("Query parameter"):
+            return error.message
+        names = " and ".join(f"@{name}" for name in TAKEN_PARAMETERS[self._contract.write]) or "no parameter"
+        return f"{error.message}; a SELECT of `write: {self._contract.write}` takes {names}"
+
+    def _output_problems(self, given: list[Field]) -> Iterator[Problem]:
+        wanted = [Field.of(c) for c in self._contract.columns] + ([REASON] if self._contract.rejects else [])
+        yield from self._name_problems([f.name for f in given], [f.name for f in wanted])
+        types = {f.name: f.type for f in wanted}
+        for field in given:
+            if field.type != types.get(field.name, field.type):
+                message = f"column {field.name} is {field.type}, in the contract {types[field.name]}"
+                yield self._at(self._last(field.name), message)
+
+    def _name_problems(self, names: list[str], wanted: list[str]) -> Iterator[Problem]:
+        for name in wanted:
+            if name not in names:
+                yield self._at(self._last("select"), f"column {name} is missing, the contract has it")
+        for i, name in enumerate(names):
+            if name not in wanted:
+                yield self._at(self._last(name), f"column {name} is not in the contract")
+            elif name in names[:i]:
+                yield self._at(self._last(name), f"column {name} stands twice")
+        if sorted(names) == sorted(wanted) and names != wanted:
+            i = next(i for i, name in enumerate(names) if name != wanted[i])
+            yield self._at(self._last(names[i]), f"column {i + 1} is {names[i]}, in the contract {wanted[i]}")
+
+    def _check_problems(self) -> Iterator[Problem]:
+        for i, check in enumerate(self._contract.checks):
+            # On lines of its own, so that places in the condition are places in its lines.
+            probe = f"select\n{check.where}\nas caught from `{stage_name('stage', self._contract)}`"
+            line, column = 2, 1
+            try:
+                kind = str(self._analyser.resolve(probe, {})[0].type)
+                message = "" if kind == "BOOL" else f"expected a condition, a BOOL, got {kind}"
+            except SqlError as error:
+                message, line, column = error.message, error.line or line, error.column or column
+            if message:
+                path = self._sql.with_suffix(".yml")
+                yield Problem(path, *_place(path, i, line - 2, column), f"check {check.name!r}: {message}")
+
+    def _machine_problems(self) -> Iterator[Problem]:
+        for name, sql in machine_statements(self._contract, self._select):
+            try:
+                self._analyser.statement(sql)
+            except SqlError as error:
+                message = f"goldline's own statement {name!r} does not hold for this contract: {error}\n{sql}"
+                yield Problem(self._sql.with_suffix(".yml"), 1, 1, message)
+
+    def _last(self, name: str) -> int:
+        """Where a column most likely gets its name: the last place where the SELECT says it."""
+        found = list(re.finditer(rf"\b{re.escape(name)}\b", self._select, re.IGNORECASE))
+        return found[-1].start() if found else 0
+
+    def _at(self, start: int, message: str) -> Problem:
+        before = self._select[:start]
+        return Problem(self._sql, before.count("\n") + 1, start - before.rfind("\n"), message)
+
+
+def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[str, str]]:
+    """Every statement that a build makes of a contract, by the name of its step."""
+    select = select.rstrip().rstrip(";")
+    raw, stage = stage_name("raw", contract), stage_name("stage", contract)
+    audited = f"(\n{select}\n)" if contract.write == "view" else statements.to_publish(contract, raw, stage)
+    for check in contract.checks:
+        yield f"failing rows of {check.name}", statements.failing_rows(check, audited)
+    if contract.write == "view":
+        yield "create_view", statements.create_view(contract, contract.table, select)
+        yield "audit", statements.audit(contract, audited)
+        return
+    yield "raw", f"create or replace table `{raw}` options ({OPTIONS}) as\n{select}"
+    if statements.needs_stage(contract):
+        yield "profile", statements.profile(contract, raw)
+        staged = statements.stage(contract, raw)
+        yield "stage", statements.create(stage, contract.columns, contract, staged, OPTIONS)
+        yield "audit", statements.audit(contract, audited)
+    else:
+        yield "audit", statements.profile_and_audit(contract, raw)
+    if contract.rejects:
+        columns, rows = (c.name for c in RejectedRow.columns()), f"(\n{statements.rejects(contract, raw)}\n)"
+        yield "rejects", statements.replace(contract.rejected_table, columns, rows, "run_date", [A_DAY])
+    if contract.write == "rebuild":
+        rows = f"select * from {audited}"
+        yield "publish", statements.create(contract.table, contract.columns, contract, rows, OPTIONS)
+    if contract.write == "merge":
+        days = [datetime.date(2026, 11, 19), A_DAY]
+        yield "merge", statements.merge(contract, contract.table, stage, days)
+        yield "merged", statements.merged(contract, contract.table, stage, days)
+    if contract.write == "replace":
+        names, day = [c.name for c in contract.columns], str(contract.partition_by)
+        yield "replace", statements.replace(contract.table, names, audited, day, [A_DAY])
+
+
+def _place(path: Path, check: int, line: int, column: int) -> tuple[int, int]:
+    """Line and column in a contract of a place in a check's condition."""
+    root: Any = yaml.compose(path.read_text(encoding="utf-8"))
+    condition = _node(_node(root, "checks").value[check], "where")
+    if line or condition.style in ("|", ">"):
+        return condition.start_mark.line + 1 + line, column
+    quote = 1 if condition.style else 0
+    return condition.start_mark.line + 1, condition.start_mark.column + quote + column
+
+
+def _node(mapping: Any, key: str) -> Any:  # noqa: ANN401, yaml's nodes are untyped
+    nodes: Mapping[str, Any] = {name.value: value for name, value in mapping.value}
+    return nodes[key]

@@ -1,0 +1,132 @@
+"""A case on Google's reference executor: the SELECT and the steps of a build around it, each run as SQL."""
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+
+from goldline.contracts.catalog import catalog
+from goldline.contracts.contract import Case, Contract, TableContract
+from goldline.emulators.googlesql import Analyser, Executor, NotOfTypeError, Relation, SqlError
+from goldline.local.sqltest.cases import CaseError, Outcome
+from goldline.warehouse import statements
+
+RAW, STAGE = "ops.raw", "ops.stage"
+
+
+class ReferenceEngine:
+    """Runs a case as a build would, on Google's reference executor.
+
+    The executor has no MERGE, so the last step, the stage into the table, is a SELECT that says the same.
+    """
+
+    name = "reference"
+
+    def __init__(self, cache: Path | None = None) -> None:
+        self._cache = cache
+        self._known: tuple[Mapping[str, Contract], Analyser] | None = None
+
+    def run(self, contract: TableContract, select: str, case: Case, contracts: Mapping[str, Contract]) -> Outcome:
+        """Build the table from the case's rows.
+
+        Raises:
+            CaseError: the SELECT, the contract or the case does not allow it.
+        """
+        try:
+            return _Build(self._analyser(contracts), contract, case).run(select)
+        except (SqlError, NotOfTypeError) as error:
+            raise CaseError(str(error)) from error
+
+    def _analyser(self, contracts: Mapping[str, Contract]) -> Analyser:
+        if self._known is None or self._known[0] is not contracts:
+            self._known = contracts, Analyser(catalog(contracts.values()), cache=self._cache)
+        return self._known[1]
+
+
+class _Build:
+    def __init__(self, analyser: Analyser, contract: TableContract, case: Case) -> None:
+        self._analyser = analyser
+        self._executor = Executor(analyser)
+        self._contract = contract
+        self._case = case
+        self._run_date = datetime.date.fromisoformat(case.run_date)
+        self._since = datetime.date.fromisoformat(case.since)
+
+    def run(self, select: str) -> Outcome:
+        self._refuse_what_is_not_read(select)
+        raw = self._executor.select(
+            select,
+            self._case.given,
+            self._run_date if self._contract.takes_dates else None,
+            self._since if self._contract.takes_since else None,
+        )
+        if self._contract.write == "view":
+            self._audit(raw)
+            return Outcome(raw.rows)
+        rejects = self._profile(raw)
+        staged = self._executor.run(statements.stage(self._contract, RAW), {RAW: raw})
+        self._audit(staged)
+        rejected = Relation(())
+        if rejects:
+            rejected = self._executor.run(statements.rejects(self._contract, RAW), {RAW: raw}, self._run_date)
+        return Outcome(self._published(staged).rows, rejected.rows)
+
+    def _refuse_what_is_not_read(self, select: str) -> None:
+        _, reads = self._analyser.with_whole_names(select)
+        for table in self._case.given:
+            if table not in reads | {self._contract.table}:
+                raise CaseError(f"given {table}: the SELECT reads {', '.join(sorted(reads))}")
+
+    def _profile(self, raw: Relation) -> int:
+        """How many rows the SELECT rejects, once no REQUIRED column is NULL in the others."""
+        [found] = self._executor.run(statements.profile(self._contract, RAW), {RAW: raw}).rows
+        for name, count in found.items():
+            if name.startswith("null_") and count:
+                column = name.removeprefix("null_")
+                raise CaseError(f"{self._contract.table} is not published: {column} is REQUIRED, {count} rows lack it")
+        return int(found["rejected"])
+
+    def _audit(self, staged: Relation) -> None:
+        run_date = self._run_date if self._contract.write == "snapshot" else None
+        [found] = self._executor.run(statements.audit(self._contract, f"`{STAGE}`"), {STAGE: staged}, run_date).rows
+        failing = {f"{', '.join(self._contract.primary_key)} is unique": found["row_count"] - found["key_count"]}
+        failing["rows are of the run's date"] = found.get("outside", 0)
+        for i, check in enumerate(self._contract.checks):
+            if check.level == "block":
+                failing[check.name] = found[statements.check_alias(i)]
+        if caught := [f"{name!r}: {count} rows fail" for name, count in failing.items() if count]:
+            raise CaseError(f"{self._contract.table} is not published: {'; '.join(caught)}")
+
+    def _published(self, staged: Relation) -> Relation:
+        contract = self._contract
+        standing = self._case.given.get(contract.table)
+        if not standing or contract.write == "rebuild":
+            return staged
+        fields = self._analyser.tables[contract.table]
+        tables = {STAGE: staged, contract.table: Relation.of(contract.table, fields, standing)}
+        if contract.write == "merge":
+            return self._executor.run(_merged(contract), tables)
+        if contract.write == "replace":
+            return self._executor.run(_replaced(contract, f"(select `{contract.partition_by}` from `{STAGE}`)"), tables)
+        return self._executor.run(_replaced(contract, "(@run_date)"), tables, self._run_date)
+
+
+def _merged(contract: TableContract) -> str:
+    """The table after a MERGE: of each key its newest version, by content among equals; what stood there wins ties."""
+    columns = ", ".join(f"`{c.name}`" for c in contract.columns)
+    # As in the MERGE, a row of another partition is another row.
+    key = [f"b.`{name}`" for name in (*contract.primary_key, contract.partition_by) if name]
+    order = f"b.`{contract.version}` desc, {statements.content_hash(contract, 'b')} desc, b._is_staged"
+    return (
+        f"with both_sides as (\n  select {columns}, false as _is_staged from `{contract.table}`\n  union all\n"
+        f"  select {columns}, true from `{STAGE}`\n)\nselect {columns}\nfrom both_sides as b\nwhere true\n"
+        f"qualify row_number() over (partition by {', '.join(dict.fromkeys(key))} order by {order}) = 1"
+    )
+
+
+def _replaced(contract: TableContract, days: str) -> str:
+    """The table after the partitions of those days were replaced."""
+    columns = ", ".join(f"`{c.name}`" for c in contract.columns)
+    return (
+        f"select {columns} from `{contract.table}` where `{contract.partition_by}` not in {days}\n"
+        f"union all\nselect {columns} from `{STAGE}`"
+    )

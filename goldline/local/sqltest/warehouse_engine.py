@@ -1,0 +1,119 @@
+"""A case on the local warehouse: the real build, by the component's own code, in datasets of its own."""
+
+import datetime
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from google.cloud import bigquery
+
+from goldline.clients import TIMEOUT, bigquery_client
+from goldline.contracts.catalog import catalog
+from goldline.contracts.contract import DATASETS, Case, Column, Contract, Row, TableContract
+from goldline.contracts.sql import reads
+from goldline.emulators.googlesql import NotOfTypeError, SqlType, normal
+from goldline.local.sqltest.cases import CaseError, Outcome
+from goldline.runs.context import Run
+from goldline.stages.build_table import AuditError, build_table
+from goldline.warehouse.jobs import JobError
+from goldline.warehouse.schema import fields, table_of
+
+LOCATION = "US"
+
+
+class WarehouseEngine:
+    """Builds tables on the stack that the environment names; `close` drops what it made."""
+
+    name = "warehouse"
+
+    def __init__(self, project: str, bucket: str) -> None:
+        self._project = project
+        self._bucket = bucket
+        self._prefix = f"test_{uuid.uuid4().hex[:8]}_"
+        self._client = bigquery_client(project, LOCATION)
+        for dataset in DATASETS:
+            self._client.create_dataset(f"{project}.{self._prefix}{dataset}", timeout=TIMEOUT)
+
+    def run(self, contract: TableContract, select: str, case: Case, contracts: Mapping[str, Contract]) -> Outcome:
+        """Put the case's rows into tables, build, and read what became of them.
+
+        Raises:
+            CaseError: the build failed, or a row does not fit its table.
+        """
+        run = self._new_run(case)
+        columns = catalog(contracts.values())
+        read = reads(select)
+        if unread := set(case.given) - read - {contract.table}:
+            raise CaseError(f"given {sorted(unread)[0]}: the SELECT reads {', '.join(sorted(read))}")
+        for name in read:
+            source = bigquery.Table(run.table(name), schema=fields(columns[name]))
+            self._fill(source, columns[name], case.given.get(name, []))
+        if contract.write == "view":
+            self._client.delete_table(run.table(contract.table), not_found_ok=True, timeout=TIMEOUT)
+        else:
+            self._fill(table_of(contract, run), contract.columns, case.given.get(contract.table, []))
+        if contract.rejects:
+            rejects = bigquery.Table(run.table(contract.rejected_table), fields(columns[contract.rejected_table]))
+            rejects.time_partitioning = bigquery.TimePartitioning(field="run_date")
+            self._fill(rejects, columns[contract.rejected_table], [])
+        try:
+            build_table(run, "test", select, contract.model_dump_json(exclude={"tests"}))
+        except (AuditError, JobError) as error:
+            raise CaseError(str(error)) from error
+        rejected = self._rows(run.table(contract.rejected_table)) if contract.rejects else []
+        return Outcome(self._rows(run.table(contract.table)), rejected)
+
+    def close(self) -> None:
+        """Drop all that was made."""
+        for dataset in DATASETS:
+            name = f"{self._project}.{self._prefix}{dataset}"
+            self._client.delete_dataset(name, delete_contents=True, not_found_ok=True, timeout=TIMEOUT)
+
+    def _new_run(self, case: Case) -> Run:
+        return Run(
+            run_id=f"test-{uuid.uuid4().hex}",
+            run_date=datetime.date.fromisoformat(case.run_date),
+            since={"test": datetime.date.fromisoformat(case.since)},
+            project=self._project,
+            location=LOCATION,
+            bucket=self._bucket,
+            dataset_prefix=self._prefix,
+        )
+
+    def _fill(self, table: bigquery.Table, columns: Sequence[Column], rows: Iterable[Row]) -> None:
+        self._client.delete_table(table.reference, not_found_ok=True, timeout=TIMEOUT)
+        self._client.create_table(table, timeout=TIMEOUT)
+        if content := [_as_json(columns, row, table.table_id) for row in rows]:
+            config = bigquery.LoadJobConfig(schema=fields(columns))
+            self._client.load_table_from_json(content, table.reference, job_config=config, timeout=TIMEOUT).result()
+
+    def _rows(self, table: str) -> list[Row]:
+        rows = self._client.query_and_wait(f"select * from `{table}`", api_timeout=TIMEOUT)
+        return [dict(row.items()) for row in rows]
+
+
+def _as_json(columns: Sequence[Column], row: Row, where: str) -> dict[str, Any]:
+    declared = {c.name: c for c in columns}
+    if unknown := row.keys() - declared.keys():
+        raise CaseError(f"given {where}: it has no column {sorted(unknown)[0]}")
+    try:
+        values = {name: normal(value, SqlType.of(declared[name]), f"{where}.{name}") for name, value in row.items()}
+    except NotOfTypeError as error:
+        raise CaseError(str(error)) from error
+    plain: dict[str, Any] = _plain(values)
+    return plain
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401, whatever a column holds
+    match value:
+        case dict():
+            return {name: _plain(inner) for name, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+        case datetime.date() | datetime.time():
+            return value.isoformat()
+        case Decimal():
+            return str(value)
+        case _:
+            return value

@@ -1,0 +1,1 @@
+"""Models: signature, features, files, scores, serving."""

@@ -1,0 +1,54 @@
+"""A new version of the key for pseudonyms. The next export notices, reads everything anew and uses it."""
+
+import os
+from pathlib import Path
+
+import google_crc32c
+from google.api_core.exceptions import GoogleAPICallError
+from google.auth.exceptions import GoogleAuthError
+
+from goldline.clients import TIMEOUT
+from goldline.privacy import pseudonym
+from goldline.privacy.pseudonym import KEY_FILE, PseudonymKeyError
+
+
+def rotate_key(project: str = "", key_file: Path | None = None) -> str:
+    """Make a new version of the key and give its name; the older versions stay.
+
+    Args:
+        project: whose secret it is, where there is no key file.
+        key_file: the key file; left out, the environment's, if it names one.
+
+    Raises:
+        PseudonymKeyError: there is no key file and no secret, or it cannot be written.
+    """
+    named = os.environ.get(KEY_FILE)
+    if path := key_file or (Path(named) if named else None):
+        return _rotate_file(path)
+    return _rotate_secret(pseudonym.secret_name(project))
+
+
+def _rotate_file(path: Path) -> str:
+    versions = pseudonym.read_key_file(path)
+    taken = [name for name, _ in versions]
+    version = str(max([len(taken), *(int(name) for name in taken if name.isdecimal())]) + 1)
+    lines = [line for pair in [(version, pseudonym.new_secret()), *versions] for line in pair]
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)  # of a rotation that died
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)  # whole or not at all: a key that is lost cannot be made again
+    return version
+
+
+def _rotate_secret(secret: str) -> str:
+    data = pseudonym.new_secret().encode("ascii")
+    request = {"parent": secret, "payload": {"data": data, "data_crc32c": google_crc32c.value(data)}}
+    try:
+        # Without a retry: an answer that is lost would make two versions.
+        made = pseudonym.secret_client().add_secret_version(request=request, retry=None, timeout=TIMEOUT)
+    except (GoogleAPICallError, GoogleAuthError) as error:
+        raise PseudonymKeyError(f"no new version of {secret}: {error}") from error
+    return str(made.name.rsplit("/", 1)[1])

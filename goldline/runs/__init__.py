@@ -1,0 +1,1 @@
+"""One run: its context, records, ops rows and parameters."""

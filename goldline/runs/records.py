@@ -1,0 +1,118 @@
+"""What each task tells of itself: a small JSON object in the lake, which finish_run reads when the run is over."""
+
+import datetime
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from goldline.lake import Lake
+from goldline.runs.context import Run
+
+LOG = logging.getLogger(__name__)
+ERROR_LENGTH = 2000
+
+
+class TableResult(BaseModel):
+    """What a build did: selected = published + rejected + superseded."""
+
+    name: str
+    rows: int
+    selected: int
+    published: int
+    rejected: int
+    superseded: int
+    bytes_billed: int | None = None
+    select_hash: str
+    contract_hash: str
+
+
+class CheckResult(BaseModel):
+    """How many rows or values a check caught, and whether that stops the task."""
+
+    subject: str
+    name: str
+    level: Literal["block", "warn"]
+    failing: int
+
+
+class ModelResult(BaseModel):
+    """A model as it was judged."""
+
+    name: str
+    version: str
+    accepted: bool
+    metrics: dict[str, float]
+
+
+class Record(BaseModel):
+    """One task of one run; a retried task overwrites its record."""
+
+    model_config = ConfigDict(validate_assignment=True)
+
+    name: str
+    flow: str
+    status: Literal["running", "succeeded", "failed"] = "running"
+    started_at: datetime.datetime
+    finished_at: datetime.datetime | None = None
+    error: str | None = None
+    table: TableResult | None = None
+    checks: list[CheckResult] = []
+    models: list[ModelResult] = []
+    counts: dict[str, int | float] = {}
+
+    @property
+    def seconds(self) -> float:
+        """How long the task's own work took."""
+        return ((self.finished_at or self.started_at) - self.started_at).total_seconds()
+
+
+@contextmanager
+def recorded(run: Run, name: str, flow: str) -> Iterator[Record]:
+    """A record to fill in; it is written when the block ends, also when it fails."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    record = Record(name=name, flow=flow, started_at=now())
+    try:
+        yield record
+        record.status = "succeeded"
+    finally:
+        record.finished_at = now()
+        if record.status != "succeeded":
+            record.status = "failed"
+            kind, error, _ = sys.exc_info()
+            record.error = f"{kind.__name__}: {error}"[:ERROR_LENGTH] if kind else "ended early"
+        _write(run, record)
+
+
+def _write(run: Run, record: Record) -> None:
+    text = record.model_dump_json(indent=1)
+    if record.status == "succeeded":
+        Lake(run.project, run.bucket).write_text(f"{run.records}/tasks/{record.name}.json", text)
+        return
+    try:  # the task's own error must be the one that is seen
+        Lake(run.project, run.bucket).write_text(f"{run.records}/tasks/{record.name}.json", text)
+    except (OSError, RuntimeError) as error:
+        LOG.warning("the record of %s could not be written: %s", record.name, error)
+
+
+def earlier(run: Run, name: str) -> Record | None:
+    """The record that an earlier try of the task left in this run, if it succeeded."""
+    lake, path = Lake(run.project, run.bucket), f"{run.records}/tasks/{name}.json"
+    if is_retry() or not lake.exists(path):
+        return None
+    record = Record.model_validate_json(lake.read_text(path))
+    return record if record.status == "succeeded" else None
+
+
+def is_retry() -> str:
+    """What `goldline retry` marks its tries with; empty in a run: whoever retries by hand wants the work done again."""
+    return os.environ.get("GOLDLINE_RETRY", "")
+
+
+def now() -> datetime.datetime:
+    """This moment, in UTC."""
+    return datetime.datetime.now(datetime.UTC)

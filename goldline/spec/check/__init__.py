@@ -1,0 +1,1 @@
+"""Check of a compiled spec against what Vertex AI takes."""

@@ -1,0 +1,147 @@
+"""How many machines a run starts, by scenario."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from typing import Any
+
+from goldline.spec.check.conditions import Condition, ConditionError, Unknown
+from goldline.spec.check.limits import PLACEHOLDERS
+from goldline.spec.check.tree import (
+    Finding,
+    Json,
+    Pipeline,
+    arguments_of,
+    component_of,
+    condition_of,
+    declarations,
+    predecessors,
+    tasks_of,
+)
+from goldline.spec.check.wiring import output_selectors
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A kind of run, and the container tasks that it may cost: on Vertex AI each is a machine that starts."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    max_tasks: int
+    max_in_a_row: int
+    # What tasks will have decided: values of outputs that conditions ask for, as {"prepare-run.train": True}.
+    assumptions: Mapping[str, Any] = field(default_factory=dict)
+    # Parameters and outputs named above that a pipeline need not have.
+    optional: frozenset[str] = frozenset()
+
+
+class Budget:
+    """Walks the pipeline as a scenario would, and counts the container tasks."""
+
+    def __init__(self, pipeline: Pipeline, scenario: Scenario) -> None:
+        self.pipeline = pipeline
+        self.scenario = scenario
+        self.asked: set[str] = set()
+        self.problems: dict[Finding, None] = {}  # in order, each once
+
+    def findings(self) -> Iterator[Finding]:
+        """What speaks against the scenario: too many tasks, too many in a row, or a condition that nothing decides."""
+        parameters = declarations(self.pipeline.root, "input", "parameters")
+        total, chain = self._counted()
+        where, scenario = f"scenario {self.scenario.name!r}", self.scenario
+        yield from self.problems
+        told, known = scenario.parameters.keys() | scenario.assumptions.keys(), parameters.keys() | self.asked
+        for name in sorted(told - known - scenario.optional):
+            yield Finding(where, f"tells {name!r}, which the pipeline does not have")
+        if total > scenario.max_tasks:
+            yield Finding(where, f"starts {total} container tasks, and may start {scenario.max_tasks}")
+        if len(chain) > scenario.max_in_a_row:
+            row = " > ".join(chain)
+            yield Finding(
+                where, f"runs {len(chain)} container tasks in a row, and may run {scenario.max_in_a_row}: {row}"
+            )
+
+    def tasks(self) -> int:
+        """How many container tasks a run starts."""
+        return self._counted()[0]
+
+    def _counted(self) -> tuple[int, tuple[str, ...]]:
+        parameters = declarations(self.pipeline.root, "input", "parameters")
+        values = {name: declared.get("defaultValue") for name, declared in parameters.items()}
+        return self._dag("root", self.pipeline.root, values | dict(self.scenario.parameters))
+
+    def _dag(self, where: str, component: Json, values: Json) -> tuple[int, tuple[str, ...]]:
+        """How many container tasks run in a dag, and the names of the longest row of them."""
+        tasks = tasks_of(component)
+        before = predecessors(tasks)
+        total, chains = 0, dict[str, tuple[str, ...]]()
+        for name in TopologicalSorter(before).static_order():
+            count, chain = self._task(f"{where}.dag.tasks.{name}", component, name, values)
+            longest = max((chains[each] for each in sorted(before[name])), key=len, default=())
+            total, chains[name] = total + count, longest + chain
+        return total, max(chains.values(), key=len, default=())
+
+    def _task(self, where: str, around: Json, name: str, values: Json) -> tuple[int, tuple[str, ...]]:
+        task = tasks_of(around)[name]
+        inner = self.pipeline.component(task)
+        inputs = {key: each.get("defaultValue") for key, each in declarations(inner, "input", "parameters").items()}
+        for key, source in arguments_of(task, "parameters").items():
+            inputs[key] = self._value(source, around, values)
+        if not self._runs(where, task, inputs):
+            return 0, ()
+        if "executorLabel" in inner:
+            return 1, (name,)
+        path = f"{where} / {component_of(task)}"
+        if "parameterIterator" not in task:
+            return self._dag(path, inner, inputs)
+        loop = task["parameterIterator"]
+        runs = [self._dag(path, inner, inputs | {loop["itemInput"]: each}) for each in self._items(where, loop, inputs)]
+        rounds = math.ceil(len(runs) / task.get("iteratorPolicy", {}).get("parallelismLimit", max(len(runs), 1)))
+        longest = max((chain for _, chain in runs), key=len, default=())
+        return sum(count for count, _ in runs), longest * rounds
+
+    def _items(self, where: str, loop: Json, inputs: Json) -> list[Any]:
+        items = loop.get("items", {})
+        found = json.loads(items["raw"]) if "raw" in items else inputs.get(items.get("inputParameter"))
+        if isinstance(found, list):
+            return found
+        label = found.label if isinstance(found, Unknown) else "its items"
+        self._problem(where, f"no one told how often it loops: {label} is known in a run only; counted once")
+        return [Unknown("the loop's item")]
+
+    def _runs(self, where: str, task: Json, inputs: Json) -> bool:
+        condition = condition_of(task)
+        if not condition:
+            return True
+        try:
+            return bool(Condition(condition).value(inputs))
+        except ConditionError as error:
+            self._problem(where, f"cannot tell whether it runs: {error}; counted as if it did")
+            return True
+
+    def _value(self, source: Json, around: Json, values: Json) -> object:
+        match source:
+            case {"componentInputParameter": name}:
+                return values.get(name, Unknown(name))
+            case {"runtimeValue": {"constant": str(text)}} if text in PLACEHOLDERS:
+                return Unknown(text)
+            case {"runtimeValue": {"constant": value}}:
+                return value
+            case {"taskOutputParameter": {"producerTask": task, "outputParameterKey": key}}:
+                label = self._label(around, task, key)
+                self.asked.add(label)
+                return self.scenario.assumptions.get(label, Unknown(label))
+        return Unknown("the final status")
+
+    def _label(self, around: Json, task: str, key: str) -> str:
+        """The container task, and its output, behind an output of a sub-pipeline."""
+        inner = self.pipeline.component(tasks_of(around)[task])
+        selected = inner.get("dag", {}).get("outputs", {}).get("parameters", {}).get(key, {})
+        for subtask, output in output_selectors(selected):
+            return self._label(inner, subtask, output)
+        return f"{task}.{key}"
+
+    def _problem(self, where: str, problem: str) -> None:
+        self.problems[Finding(f"scenario {self.scenario.name!r}, {where}", problem)] = None

@@ -1,0 +1,289 @@
+"""Write, audit, publish: how a SELECT becomes a table.
+
+1. The SELECT goes into a raw stage.
+2. Of its rows without a `_reject_reason`, a merge keeps the newest of each key. For a merge and a snapshot they land in
+   a stage that has the contract's schema and the table's layout; else those of the raw stage are the ones to publish,
+   and need not be written once more.
+3. The contract's checks run on those rows. What fails is never seen by a reader: the last good table stays.
+4. Rows with a reason go to the rejects table, the others are published, in one atomic step: a MERGE, a copy onto the
+   run date's partition, or CREATE OR REPLACE. `write: replace` puts them in the place of the partitions that it has
+   rows of, whole, by one MERGE. Never DELETE and INSERT: in BigQuery concurrent transactions on one table cancel each
+   other.
+"""
+
+import datetime
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from google.api_core.exceptions import NotFound
+from google.cloud import bigquery
+
+from goldline.clients import TIMEOUT
+from goldline.contracts.contract import TableContract, parse, quoted
+from goldline.contracts.sql import prefixed
+from goldline.runs.context import EPOCH, Run
+from goldline.runs.ops import RejectedRow
+from goldline.runs.records import CheckResult, Record, TableResult, earlier, now, recorded
+from goldline.warehouse import statements
+from goldline.warehouse.jobs import Jobs, date_parameter
+from goldline.warehouse.schema import ensure, in_order_of, is_laid_out_alike
+
+LOG = logging.getLogger(__name__)
+STAGE_LIFE = datetime.timedelta(days=1)
+END_OF_TIME = datetime.date(9999, 12, 31)
+
+
+class AuditError(RuntimeError):
+    """A table was not published: the message names table, check, and how many rows failed."""
+
+
+class ConservationError(RuntimeError):
+    """Rows were lost between SELECT and table: a fault of goldline, not of the data."""
+
+
+def build_table(run: Run, flow: str, select: str, contract_text: str) -> TableResult:
+    """Build one table and record it; a try that finds its work already done in this run does nothing.
+
+    Raises:
+        AuditError: the rows do not keep the contract; nothing was published.
+        SchemaChangeError: the table as it stands is not what the contract says.
+        JobError: BigQuery could not run a step.
+    """
+    contract = parse(json.loads(contract_text), "the contract in the spec")
+    if not isinstance(contract, TableContract):
+        raise TypeError(f"{contract.source} is a source; build_table builds tables")
+    done = earlier(run, contract.name)
+    if done and done.table:
+        LOG.info("%s was built by an earlier try of this run", contract.table)
+        return done.table
+    with recorded(run, contract.name, flow) as record:
+        builder = Builder(run, flow, select, contract, record)
+        result = record.table = builder.build()
+        LOG.info(
+            "%s: %d selected = %d published + %d rejected + %d superseded",
+            *(result.name, result.selected, result.published, result.rejected, result.superseded),
+        )
+    return result
+
+
+class Builder:
+    """One build of one table. The stages bear the run's name and stay when a step fails, for whoever looks into it."""
+
+    def __init__(self, run: Run, flow: str, select: str, contract: TableContract, record: Record) -> None:
+        self.run = run
+        self.contract = contract
+        self.record = record
+        self.refresh = run.refreshes(contract.table)
+        self.select = prefixed(select.rstrip().rstrip(";"), run.dataset_prefix)
+        self.hashes = {"select_hash": _sha256(select), "contract_hash": _sha256(contract.model_dump_json())}
+        self.jobs = Jobs(run, contract.table.replace(".", "_"))
+        self.target = run.table(contract.table)
+        self.parameters = self._parameters(flow)
+
+    def build(self) -> TableResult:
+        """Write, audit, publish."""
+        if self.contract.write == "view":
+            return self._build_view()
+        if not self._replaces_all:
+            self.contract = in_order_of(ensure(self.jobs.client, self.contract, self.run), self.contract)
+        audited = self._write_and_audit()
+        selected, rejected, staged = (audited[name] for name in ("selected", "rejected", "row_count"))
+        with ThreadPoolExecutor() as beside:
+            rejects = beside.submit(self._publish_rejects, rejected)
+            published, outdated = self._publish(staged, audited.get("partitions") or [])
+            rejects.result()
+        duplicates = selected - rejected - staged
+        if duplicates < 0 or (duplicates and self.contract.write != "merge") or staged != published + outdated:
+            raise ConservationError(
+                f"{self.contract.table}: {selected} selected, {rejected} rejected, {staged} staged, of which "
+                f"{published} are in the table and {outdated} lost to newer versions"
+            )
+        with ThreadPoolExecutor() as beside:
+            # All jobs are done: another try of this run finds their results and needs the stages no more.
+            cleaned = beside.submit(self._clean_up)
+            result = self._result(selected, published, rejected, duplicates + outdated)
+            cleaned.result()
+        return result
+
+    def _clean_up(self) -> None:
+        """Drop the stages; they would expire anyway."""
+        for step in ("raw", "stage") if statements.needs_stage(self.contract) else ("raw",):
+            self.jobs.client.delete_table(self._stage(step), not_found_ok=True, timeout=TIMEOUT)
+
+    def _parameters(self, flow: str) -> list[bigquery.ScalarQueryParameter]:
+        since, until = self.run.since.get(flow, EPOCH), self.run.run_date
+        if self.refresh and self.contract.takes_since:
+            since, until = EPOCH, END_OF_TIME
+        dates = {"run_date": until, "since": since}
+        return [date_parameter(name, value) for name, value in dates.items() if f"@{name}" in self.select]
+
+    @property
+    def _replaces_all(self) -> bool:
+        """Whether the table is made anew, whatever it was: then no change of its contract is in the way."""
+        return self.refresh or self.contract.write == "rebuild"
+
+    @property
+    def _run_date(self) -> list[bigquery.ScalarQueryParameter]:
+        return [date_parameter("run_date", self.run.run_date)]
+
+    def _write_and_audit(self) -> Mapping[str, Any]:
+        """The SELECT into the raw stage, from there into one like the table where it is needed; what is found there."""
+        raw = self._stage("raw")
+        sql = f"create or replace table `{raw}` options ({self._expiry()}) as\n{self.select}"
+        self.jobs.query("raw", sql, self.parameters)
+        if not statements.needs_stage(self.contract):
+            return self._audited("audit", statements.profile_and_audit(self.contract, raw), [])
+        [row] = self.jobs.query("profile", statements.profile(self.contract, raw))
+        profile = dict(row.items())
+        self._note_nulls(profile)
+        self._stop_if_blocked()
+        rows, columns = statements.stage(self.contract, raw), self.contract.columns
+        sql = statements.create(self._stage("stage"), columns, self.contract, rows, self._expiry())
+        self.jobs.query("stage", sql)
+        audit = statements.audit(self.contract, self._audited_rows)
+        parameters = self._run_date if self.contract.write == "snapshot" else []
+        return {**profile, **self._audited("audit", audit, parameters)}
+
+    def _note_nulls(self, profile: Mapping[str, Any]) -> None:
+        for column in self.contract.columns:
+            if nulls := profile.get(f"null_{column.name}"):
+                self._caught(f"{column.name} is REQUIRED", nulls, profile["selected"], "block")
+
+    def _audited(self, step: str, audit: str, parameters: Iterable[bigquery.ScalarQueryParameter]) -> Mapping[str, Any]:
+        [row] = self.jobs.query(step, audit, list(parameters))
+        found = dict(row.items())
+        rows = found["row_count"]
+        self._note_nulls(found)
+        key = ", ".join(self.contract.primary_key)
+        self._caught(f"{key} is unique", rows - found["key_count"], rows, "block")
+        self._caught("rows are of the run's date", found.get("outside", 0), rows, "block")
+        for i, check in enumerate(self.contract.checks):
+            self._caught(check.name, found[statements.check_alias(i)], rows, check.level, declared=True)
+        self._stop_if_blocked()
+        return found
+
+    def _caught(self, name: str, failing: int, rows: int, level: str, *, declared: bool = False) -> None:
+        """Note a check; those that go without saying are noted only when they fail."""
+        if failing or declared:
+            result = {"subject": self.contract.table, "name": name, "level": level, "failing": failing}
+            self.record.checks.append(CheckResult.model_validate(result))
+        if failing:
+            LOG.warning("%s: check %r (%s): %d of %d rows fail", self.contract.table, name, level, failing, rows)
+
+    def _stop_if_blocked(self) -> None:
+        if blocking := [c for c in self.record.checks if c.failing and c.level == "block"]:
+            found = "; ".join(f"{c.name!r}: {c.failing} rows fail" for c in blocking)
+            names = {c.name for c in blocking}
+            caught = [c for c in self.contract.checks if c.name in names]
+            hint = f" See them: {statements.failing_rows(caught[0], self._audited_rows)}" if caught else ""
+            raise AuditError(f"{self.contract.table} was not published, the table stays as it was. {found}.{hint}")
+
+    def _publish_rejects(self, rejected: int) -> None:
+        """Replace the run date's partition of the rejects table, where the contract has one."""
+        if not self.contract.rejects:
+            return
+        table = self.run.table(self.contract.rejected_table)
+        if rejected:
+            columns = (c.name for c in RejectedRow.columns())
+            rows = f"(\n{statements.rejects(self.contract, self._stage('raw'))}\n)"
+            sql = statements.replace(table, columns, rows, "run_date", [self.run.run_date])
+            self.jobs.query("publish_rejects", sql, self._run_date)
+        else:
+            self._delete_partition(table)
+
+    def _publish(self, staged: int, partitions: list[datetime.date]) -> tuple[int, int]:
+        """The stage into the table; how many of its rows the table holds, and how many lost to newer versions there."""
+        if self._replaces_all:
+            self._drop_if_laid_out_otherwise()
+            self.jobs.query("publish", self._replace(f"select * from {self._audited_rows}"))
+            return self._rows, 0
+        if self.contract.write == "snapshot":
+            if staged:
+                self.jobs.copy("publish", self._stage("stage") + self._partition, self.target + self._partition)
+            else:
+                self._delete_partition(self.target)
+            return self._count(statements.in_partitions(self.contract, [self.run.run_date])), 0
+        if not staged:
+            return 0, 0
+        if self.contract.write == "replace":
+            columns, by = (c.name for c in self.contract.columns), str(self.contract.partition_by)
+            sql = statements.replace(self.target, columns, self._audited_rows, by, partitions)
+            return self.jobs.insert("publish", sql), 0
+        stage = self._stage("stage")
+        self.jobs.query("publish", statements.merge(self.contract, self.target, stage, partitions))
+        [row] = self.jobs.query("verify", statements.merged(self.contract, self.target, stage, partitions))
+        return row["published"], row["outdated"]
+
+    @property
+    def _partition(self) -> str:
+        """What names the run date's partition behind a table's name."""
+        return f"${self.run.run_date:%Y%m%d}"
+
+    def _delete_partition(self, table: str) -> None:
+        """A partition without rows does not exist, and cannot be copied."""
+        self.jobs.client.delete_table(table + self._partition, not_found_ok=True, timeout=TIMEOUT)
+
+    def _build_view(self) -> TableResult:
+        audit = statements.audit(self.contract, self._audited_rows)
+        found = self._audited("audit", audit, [])
+        self.jobs.query("publish", statements.create_view(self.contract, self.target, self.select))
+        return self._result(found["row_count"], found["row_count"], 0, 0)
+
+    def _replace(self, rows: str) -> str:
+        # CREATE OR REPLACE, not WRITE_TRUNCATE: that would turn REQUIRED columns into NULLABLE ones.
+        options = f"description={quoted(statements.described(self.contract))}"
+        return statements.create(self.target, self.contract.columns, self.contract, rows, options)
+
+    def _drop_if_laid_out_otherwise(self) -> None:
+        """CREATE OR REPLACE cannot change the layout of a table that is made anew."""
+        try:
+            found = self.jobs.client.get_table(self.target, timeout=TIMEOUT)
+        except NotFound:
+            return
+        if not is_laid_out_alike(self.contract, found):
+            self.jobs.client.delete_table(self.target, timeout=TIMEOUT)
+
+    @property
+    def _rows(self) -> int:
+        """How many the table has."""
+        return self.jobs.row_count(self.target)
+
+    def _count(self, where: str) -> int:
+        [row] = self.jobs.query("count", f"select count(*) as row_count from `{self.target}` where {where}")
+        return int(row["row_count"])
+
+    @property
+    def _audited_rows(self) -> str:
+        """What is checked and published: the stage, the raw stage's good rows, or what a view would show."""
+        if self.contract.write == "view":
+            return f"(\n{self.select}\n)"
+        return statements.to_publish(self.contract, self._stage("raw"), self._stage("stage"))
+
+    def _stage(self, step: str) -> str:
+        digest = _sha256(self.run.run_id)[:8]
+        return self.run.table(f"ops.{step}_{self.contract.dataset}_{self.contract.name}_{digest}")
+
+    def _expiry(self) -> str:
+        # To the hour, so that a second try of this task sends the same text and finds the first one's job.
+        moment = (now() + STAGE_LIFE).replace(minute=0, second=0, microsecond=0)
+        return f"expiration_timestamp=timestamp '{moment:%Y-%m-%d %H:%M:%S}+00'"
+
+    def _result(self, selected: int, published: int, rejected: int, superseded: int) -> TableResult:
+        return TableResult(
+            name=self.contract.table,
+            rows=published if self.contract.write == "view" else self._rows,
+            selected=selected,
+            published=published,
+            rejected=rejected,
+            superseded=superseded,
+            bytes_billed=self.jobs.bytes_billed,
+            **self.hashes,
+        )
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,420 @@
+"""One attempt to export: part files of bounded size, and beside the run's records how far it got.
+
+What dies is taken up by the next try of the same run, as long as Firestore still keeps the past that it reads.
+"""
+
+import datetime
+import hashlib
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
+from itertools import batched
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from goldline.clients import TIMEOUT, storage_client
+from goldline.contracts import arrow
+from goldline.contracts.contract import SourceContract
+from goldline.firestore.calls import Database
+from goldline.lake import Lake
+from goldline.privacy.pseudonym import Key
+from goldline.runs.context import Run
+from goldline.runs.records import now
+from goldline.stages.export_firestore import known, reader
+from goldline.stages.export_firestore.landed_documents import make_landing
+from goldline.stages.export_firestore.pace import Pace
+from goldline.stages.export_firestore.plan import FULL, ExportError, Plan
+from goldline.stages.export_firestore.reader import Place, Question, Range, Reader, Stopped, read_ahead
+from goldline.stages.export_firestore.rules import Findings
+
+LOG = logging.getLogger(__name__)
+PART_ROWS = 50_000
+PART_BYTES = 512 * 1024 * 1024  # of encoded documents
+GROUP_BYTES = 8 * 1024 * 1024  # of a row group in memory, before it is compressed
+READERS = 4  # ranges that are read at once
+KNOWN_BATCH = 2000
+
+
+class Part(BaseModel):
+    """How far one range of the collection got.
+
+    Attributes:
+        within: the range.
+        parts: part files that are whole.
+        rows: rows in them.
+        last: name and time of change of the last document in them.
+        is_read: whether all documents of the range are.
+        created: documents in them that were created after the plan's base was read.
+        undated: documents in them whose change column is missing or of another type.
+        encoded: bytes of these documents as Firestore sent them.
+        seconds: that it took to read and land them.
+        retries: streams that were cut on the way.
+        findings: what landing found in them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    within: Range
+    parts: int = 0
+    rows: int = 0
+    last: Place | None = None
+    is_read: bool = False
+    created: int = 0
+    undated: int = 0
+    encoded: int = 0
+    seconds: float = 0.0
+    retries: int = 0
+    findings: dict[str, dict[str, int]] = {}
+
+    @property
+    def found(self) -> Findings:
+        """What landing found."""
+        return Findings(**{kind: Counter(by) for kind, by in self.findings.items()})
+
+
+class Counts(BaseModel):
+    """What Firestore counted at the read time.
+
+    Attributes:
+        documents: of the collection.
+        expected: of them, those to read.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    documents: int
+    expected: int
+
+
+class Progress(BaseModel):
+    """How far an attempt got: what it reads, and what its whole parts hold.
+
+    Attributes:
+        asked: the mode that was asked for.
+        plan: what is read, as it was decided by the first try.
+        counts: what there is to read, once it was counted.
+        key_check: fingerprint of the key of its pseudonyms.
+        contract_hash: of the contract that its files keep.
+        ranges: what the documents were split into, and how far each got.
+        deleted: records that are gone, landed as deleted.
+        carried: rows of the date's earlier attempt that this one did not read again.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    attempt: str
+    asked: str
+    plan: Plan
+    read_time: datetime.datetime
+    counts: Counts | None
+    origin: str
+    key_version: str
+    key_check: str
+    contract_hash: str
+    ranges: tuple[Part, ...]
+    deleted: int = 0
+    carried: int = 0
+
+    @property
+    def found(self) -> Findings:
+        """What landing found."""
+        found = Findings()
+        for part in self.ranges:
+            found.add(part.found)
+        return found
+
+    def total(self, what: str) -> int:
+        """One of the ranges' numbers, over all of them."""
+        return sum(getattr(part, what) for part in self.ranges)
+
+
+def saved(run: Run, contract: SourceContract) -> Progress | None:
+    """The progress of an earlier try of this run, if there is any."""
+    lake, path = Lake(run.project, run.bucket), _path(run, contract)
+    text = lake.read_text(path) if lake.exists(path) else ""
+    return Progress.model_validate_json(text) if text else None
+
+
+def save(run: Run, contract: SourceContract, progress: Progress | None) -> None:
+    """Keep the progress for the next try of this run; None: there is nothing to take up."""
+    Lake(run.project, run.bucket).write_text(_path(run, contract), progress.model_dump_json() if progress else "")
+
+
+def why_not(progress: Progress, contract: SourceContract, key: Key, asked: str, origin: str) -> str | None:
+    """Why an earlier try's progress cannot be taken up; None if it can."""
+    if now() - progress.read_time > reader.READ_TIME_LIFE:
+        return f"its read time {progress.read_time} is older than Firestore keeps the past"
+    if progress.key_check != key.fingerprint:
+        return "the key changed meanwhile"
+    if (progress.contract_hash, progress.asked, progress.origin) != (contract_hash(contract), asked, origin):
+        return "contract, mode or collection changed meanwhile"
+    return None
+
+
+def count(database: Database, question: Question, read_time: datetime.datetime) -> Counts:
+    """How many documents a collection has at a moment, and how many of them a question asks for."""
+    parent, whole = question.parent(database), Question(question.collection)
+    documents, _ = database.count(parent, whole.query(), read_time)
+    expected = documents if question == whole else database.count(parent, question.query(), read_time)[0]
+    return Counts(documents=documents, expected=expected)
+
+
+def contract_hash(contract: SourceContract) -> str:
+    """What files of one attempt must have in common."""
+    return hashlib.sha256(contract.model_dump_json().encode()).hexdigest()
+
+
+class Attempt:
+    """Lands documents into one attempt's folder."""
+
+    def __init__(self, run: Run, contract: SourceContract, key: Key, progress: Progress) -> None:
+        self.run = run
+        self.contract = contract
+        self.key = key
+        self.plan = progress.plan
+        self.progress = progress
+        self.folder = f"{contract.folder}/run_date={run.run_date}/attempt={progress.attempt}"
+        self.lake = Lake(run.project, run.bucket)
+        self.schema = arrow.schema(contract.file_columns)
+        self.keys: list[pa.StringArray] = []  # of what was landed, where something is to be compared with them
+        self.has_keys = False
+        self._saving = threading.Lock()
+        self._stop = threading.Event()
+
+    def land(self, connect: Callable[[], Database], question: Question) -> None:
+        """Land all documents that were not landed yet.
+
+        Raises:
+            ExportError: these are not the documents that Firestore counted, or of another kind altogether.
+        """
+        if self.plan.mode == FULL or self.plan.known_dates:
+            for keys in self._landed_keys():
+                self._keep(keys)
+        todo = [number for number, part in enumerate(self.progress.ranges) if not part.is_read]
+        counts = self.progress.counts
+        pace = Pace(self.progress.origin, self.progress.total("rows"), counts.expected if counts else None)
+        with ThreadPoolExecutor(READERS + (counts is None), "range") as pool:
+            landing = [pool.submit(self._land_range, number, connect, question, pace) for number in todo]
+            if counts is None:
+                landing.append(pool.submit(self._count, connect, question, pace))
+            try:
+                wait(landing, return_when=FIRST_EXCEPTION)
+            finally:
+                self._stop.set()
+                pool.shutdown(cancel_futures=True)
+        errors = [error for task in landing if not task.cancelled() and (error := task.exception())]
+        for error in sorted(errors, key=lambda e: isinstance(e, Stopped)):
+            raise error
+        self._check(self.progress)
+
+    def land_known(self) -> None:
+        """Land what earlier exports knew and this one did not read: deletions, and the date's own earlier rows.
+
+        The newest attempt of a date takes the place of its earlier ones, so what only those held is carried over.
+        """
+        if not self.plan.known_dates:
+            return
+        is_sweep = self.plan.mode == FULL
+        before = known.Known(self.run, self.contract, self.plan.known_dates)
+        wanted = (r.key for r in before.records() if r.is_of_date or (is_sweep and not r.is_deleted))
+        missing = known.unread(wanted, self.keys)
+        gone = carried = 0
+        if missing:
+            with self._writing("known-00000") as writer:
+                for rows in batched(before.rows(missing), KNOWN_BATCH, strict=False):
+                    living = [r for r in rows if is_sweep and not r["_is_deleted"]]
+                    kept = [r for r in rows if not is_sweep or r["_is_deleted"]]
+                    gone, carried = gone + len(living), carried + len(kept)
+                    living = [known.deleted(r, self.contract, self.progress.read_time) for r in living]
+                    writer.write_batch(known.batch_of(living + kept, self.contract))
+        self.progress = self.progress.model_copy(update={"deleted": gone, "carried": carried})
+        save(self.run, self.contract, self.progress)
+
+    @property
+    def files(self) -> int:
+        """Files of the attempt."""
+        return self.progress.total("parts") + bool(self.progress.deleted + self.progress.carried)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the attempt."""
+        return self.progress.total("rows") + self.progress.deleted + self.progress.carried
+
+    @property
+    def counts(self) -> Counts:
+        """What Firestore counted; known once all was landed."""
+        if self.progress.counts is None:
+            raise RuntimeError("nothing was counted yet")
+        return self.progress.counts
+
+    @property
+    def unexplained(self) -> int | None:
+        """How far the collection's size is from what the documents read explain; None where nothing is comparable.
+
+        Every document that was created since the base was read, and has a time of change, is among those read. So
+        above zero at least so many new ones have none (or an old one), and below at least so many were deleted. Zero
+        can hide as many of the one as of the other.
+        """
+        base = self.plan.base
+        if base is None or base.documents is None:
+            return None
+        return self.counts.documents - base.documents - self.progress.total("created")
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[pq.ParquetWriter]:
+        """A file that appears whole when the block ends well, and not at all when it fails."""
+        lake = Lake(self.run.project, self.run.bucket)  # a client of its own: ranges are landed side by side
+        with (
+            lake.writing(f"{self.folder}/{name}.parquet") as stream,
+            pq.ParquetWriter(stream, self.schema, compression="zstd") as writer,
+        ):
+            yield writer
+
+    def _land_range(self, number: int, connect: Callable[[], Database], question: Question, pace: Pace) -> None:
+        before = part = self.progress.ranges[number]
+        began = time.monotonic()
+        documents = Reader(connect(), question, part.within, self.progress.read_time, part.last, self._stop)
+        with read_ahead(documents) as batches:
+            while not part.is_read:
+                first = next(batches, None)
+                if first is None and part.parts:
+                    part = part.model_copy(update={"is_read": True})
+                else:
+                    with self._writing(_part_name(number, part.parts)) as writer:
+                        part = self._land_part(part, first, batches, writer, documents, pace)
+                effort = {"seconds": before.seconds + time.monotonic() - began}
+                effort["retries"] = before.retries + documents.retries
+                part = part.model_copy(update=effort)
+                self._save_range(number, part)
+
+    def _land_part(
+        self,
+        done: Part,
+        first: Sequence[bytes] | None,
+        batches: Iterator[Sequence[bytes]],
+        writer: pq.ParquetWriter,
+        documents: Reader,
+        pace: Pace,
+    ) -> Part:
+        """One part file of a range, which begins with a batch that was read already."""
+        landing = make_landing(self.contract, self.key)
+        group = _RowGroup(writer)
+        rows = encoded = created = undated = 0
+        last, responses = done.last, first
+        while responses is not None:
+            if self._stop.is_set():
+                raise Stopped
+            batch = landing.land(responses)
+            last = documents.place_of(responses) or last
+            rows, encoded = rows + batch.num_rows, encoded + sum(map(len, responses))
+            created += self._created(batch)
+            if clock := self.contract.change_clock:
+                undated += batch[clock].null_count
+            if self.plan.mode == FULL or self.plan.known_dates:
+                self._keep(known.keys_of(batch, self.contract))
+            group.add(batch)
+            pace.landed(batch.num_rows)
+            if rows >= PART_ROWS or encoded >= PART_BYTES:
+                break
+            responses = next(batches, None)
+        group.write()
+        found = done.found
+        found.add(landing.findings)
+        return done.model_copy(
+            update={
+                "parts": done.parts + 1,
+                "rows": done.rows + rows,
+                "last": last,
+                "is_read": responses is None,
+                "created": done.created + created,
+                "undated": done.undated + undated,
+                "encoded": done.encoded + encoded,
+                "findings": {kind: dict(by) for kind, by in vars(found).items()},
+            }
+        )
+
+    def _count(self, connect: Callable[[], Database], question: Question, pace: Pace) -> None:
+        with closing(connect()) as database:
+            counts = count(database, question, self.progress.read_time)
+        pace.expected = counts.expected
+        with self._saving:
+            self.progress = self.progress.model_copy(update={"counts": counts})
+
+    def _save_range(self, number: int, part: Part) -> None:
+        with self._saving:
+            ranges = [*self.progress.ranges]
+            ranges[number] = part
+            self.progress = self.progress.model_copy(update={"ranges": tuple(ranges)})
+            save(self.run, self.contract, self.progress)
+
+    def _keep(self, keys: pa.StringArray) -> None:
+        self.has_keys = self.has_keys or len(keys) > 0
+        if self.plan.known_dates:
+            self.keys.append(keys)
+
+    def _created(self, batch: pa.RecordBatch) -> int:
+        if self.plan.base is None:
+            return 0
+        since = pa.scalar(self.plan.base.read_time, arrow.TYPES["TIMESTAMP"])
+        return int(pc.sum(pc.greater(batch["_created"], since)).as_py() or 0)
+
+    def _check(self, progress: Progress) -> None:
+        if (rows := progress.total("rows")) != self.counts.expected:
+            save(self.run, self.contract, None)  # the next try starts anew
+            raise ExportError(
+                f"{progress.origin}: Firestore counted {self.counts.expected} documents at {progress.read_time}, "
+                f"but the stream gave {rows}; nothing was committed"
+            )
+        if self.plan.mode == FULL and rows and not self.has_keys:
+            save(self.run, self.contract, None)
+            raise ExportError(
+                f"{progress.origin}: none of its {rows} documents has {self.contract.key}, the key of "
+                f"{self.contract.source}: it holds another kind of document; nothing was committed"
+            )
+
+    def _landed_keys(self) -> Iterator[pa.StringArray]:
+        """The keys in the parts of an earlier try."""
+        bucket = storage_client(self.run.project).bucket(self.run.bucket)
+        names = [_part_name(at, n) for at, part in enumerate(self.progress.ranges) for n in range(part.parts)]
+        for name in names:
+            blob = bucket.blob(f"{self.folder}/{name}.parquet")
+            with blob.open("rb", timeout=TIMEOUT) as stream, pq.ParquetFile(stream) as file:
+                for batch in file.iter_batches(columns=[self.contract.key, "_rest"]):
+                    yield known.keys_of(batch, self.contract)
+
+
+class _RowGroup:
+    """Gathers batches into row groups of some size: many small ones would be slow to read, and compress badly."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer = writer
+        self._batches: list[pa.RecordBatch] = []
+        self._size = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add a batch, and write the group once it is large."""
+        self._batches.append(batch)
+        self._size += batch.nbytes
+        if self._size >= GROUP_BYTES:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was added."""
+        if table := pa.Table.from_batches(self._batches) if self._batches else None:
+            self._writer.write_table(table, row_group_size=table.num_rows or None)
+        self._batches, self._size = [], 0
+
+
+def _part_name(number: int, part: int) -> str:
+    return f"part-{number:05d}-{part:05d}"
+
+
+def _path(run: Run, contract: SourceContract) -> str:
+    return f"{run.records}/exports/{contract.name}.json"

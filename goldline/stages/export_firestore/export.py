@@ -1,0 +1,217 @@
+"""Read a collection as of one moment and land it as one committed attempt.
+
+What is streamed is compared with Firestore's own count of the same query at the same read time: an export that is
+short fails, it never ends with fewer rows and success. The files count only once the attempt is committed, by one row
+in ops.commits.
+"""
+
+import datetime
+import json
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from google.cloud import bigquery
+
+from goldline.clients import TIMEOUT, bigquery_client
+from goldline.contracts.contract import SourceContract, parse
+from goldline.firestore.calls import Database
+from goldline.privacy.pseudonym import Key, load_key
+from goldline.runs.context import Run
+from goldline.runs.ops import Commit
+from goldline.runs.records import CheckResult, Record, is_retry, now, recorded
+from goldline.stages.export_firestore import attempt as attempts
+from goldline.stages.export_firestore import reader
+from goldline.stages.export_firestore.attempt import Attempt, Counts, Part, Progress
+from goldline.stages.export_firestore.plan import FULL, ExportError, Plan, make_plan
+from goldline.stages.export_firestore.reader import Question
+from goldline.stages.export_firestore.rules import Findings
+from goldline.warehouse.jobs import Jobs
+from goldline.warehouse.schema import fields
+
+__all__ = ["ExportError", "Exported", "export_firestore"]
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A committed attempt.
+
+    Attributes:
+        numbers: documents in the collection, records deleted and carried over, documents without a time of change,
+            and how far the collection's size is unexplained; bytes that Firestore sent, seconds that reading and
+            landing them took (side by side counted each), and streams that were cut.
+    """
+
+    uri: str
+    rows: int
+    read_time: datetime.datetime
+    findings: Findings
+    mode: str
+    numbers: dict[str, int | float]
+
+    def summary(self) -> dict[str, str | int]:
+        """What the artifact tells of itself."""
+        return {"rows": self.rows, "read_time": self.read_time.isoformat(), "format": "parquet", "mode": self.mode}
+
+    @property
+    def counts(self) -> dict[str, int | float]:
+        """Rows and numbers, and by field what was unread, ambiguous, drifted, undeclared or held back."""
+        found = {f"{kind}_{name}": n for kind, by in vars(self.findings).items() for name, n in by.items() if n}
+        return {"rows": self.rows, **self.numbers, **found}
+
+
+def export_firestore(run: Run, contract_text: str, collection: str, database: str, mode: str = "auto") -> Exported:
+    """Export what changed in a collection of the run's project, or all of it.
+
+    Args:
+        run: the run's card.
+        contract_text: the source's contract, as JSON.
+        collection: path of the collection.
+        database: the Firestore database that holds it.
+        mode: `auto` (or nothing): what changed, and everything where that is due; `full`: everything.
+
+    Raises:
+        ExportError: the stream gave other than the documents that Firestore counted at its read time, was cut again
+            and again, or the collection is not the one that was exported before.
+        WrongKeyError: the key is not that of earlier exports.
+        UndeclaredError: a document has a field that the contract refuses.
+        PseudonymKeyError: there is no key for pseudonyms.
+    """
+    contract = parse(json.loads(contract_text), "the contract in the spec")
+    if not isinstance(contract, SourceContract):
+        raise TypeError(f"{contract.table} is a table; export_firestore exports sources")
+    with recorded(run, "export_firestore", contract.name) as record:
+        connect = partial(Database, run.project, database)
+        exported = _export(run, contract, connect, collection, f"{run.project}/{database}/{collection}", mode)
+        _report(record, contract, exported)
+    return exported
+
+
+def _export(
+    run: Run, contract: SourceContract, connect: Callable[[], Database], collection: str, origin: str, mode: str
+) -> Exported:
+    key = load_key(run.project)
+    commits = _commits(run, contract)
+    progress = attempts.saved(run, contract)
+    if progress and progress.attempt in [c.attempt for c in commits]:
+        if not is_retry():
+            LOG.info("%s was exported by an earlier try of this run", contract.source)
+            return _exported(Attempt(run, contract, key, progress))
+        progress = None
+    if progress and (why := attempts.why_not(progress, contract, key, mode, origin)):
+        LOG.warning(
+            "%s: an earlier try of this run got to %d rows, but %s", contract.source, progress.total("rows"), why
+        )
+        progress = None
+    if progress:
+        LOG.info("%s: going on after %d rows of an earlier try", contract.source, progress.total("rows"))
+    else:
+        plan = make_plan(run.run_date, contract, commits, key, mode, origin)
+        progress = _begin(run, contract, connect, collection, plan, key, origin, mode)
+        LOG.info("%s: %s as of %s: %s", contract.source, plan.mode, progress.read_time, plan.why)
+    attempt = Attempt(run, contract, key, progress)
+    attempt.land(connect, _question(contract, collection, progress.plan))
+    attempt.land_known()
+    _commit(attempt)
+    return _exported(attempt)
+
+
+def _begin(
+    run: Run,
+    contract: SourceContract,
+    connect: Callable[[], Database],
+    collection: str,
+    plan: Plan,
+    key: Key,
+    origin: str,
+    mode: str,
+) -> Progress:
+    """Fix the moment as of which all is read, and split what is to be read.
+
+    What is read as one stream is counted beside it: of millions a count takes long.
+    """
+    database, question = connect(), _question(contract, collection, plan)
+    read_time = database.moment()
+    counted: list[Counts] = []
+
+    def count() -> int:
+        counted.append(attempts.count(database, question, read_time))
+        return counted[0].expected
+
+    ranges = reader.split(database, question, count, attempts.PART_ROWS, read_time)
+    database.close()
+    return Progress(
+        attempt=f"{run.run_id}-{secrets.token_hex(4)}",
+        asked=mode,
+        plan=plan,
+        read_time=read_time,
+        counts=counted[0] if counted else None,
+        origin=origin,
+        key_version=key.version,
+        key_check=key.fingerprint,
+        contract_hash=attempts.contract_hash(contract),
+        ranges=tuple(Part(within=part) for part in ranges),
+    )
+
+
+def _question(contract: SourceContract, collection: str, plan: Plan) -> Question:
+    return Question(collection, contract.change_clock if plan.mode != FULL else None, plan.watermark)
+
+
+def _commits(run: Run, contract: SourceContract) -> list[Commit]:
+    client = bigquery_client(run.project, run.location)
+    columns = ", ".join(c.name for c in Commit.columns())
+    config = bigquery.QueryJobConfig(
+        query_parameters=[bigquery.ScalarQueryParameter("source", "STRING", contract.source)]
+    )
+    sql = f"select {columns} from `{run.table('ops.commits')}` where source = @source"
+    # Not by goldline.warehouse.jobs: a second try must see what is committed now, not find the first one's job.
+    return [Commit(**dict(row.items())) for row in client.query_and_wait(sql, job_config=config, api_timeout=TIMEOUT)]
+
+
+def _commit(attempt: Attempt) -> None:
+    run, contract, progress = attempt.run, attempt.contract, attempt.progress
+    commit = Commit(
+        source=contract.source,
+        run_date=run.run_date,
+        attempt=progress.attempt,
+        files=attempt.files,
+        rows=attempt.rows,
+        mode=progress.plan.mode,
+        watermark=progress.plan.watermark,
+        documents=attempt.counts.documents,
+        origin=progress.origin,
+        pii_key_version=progress.key_version,
+        pii_key_check=progress.key_check,
+        read_time=progress.read_time,
+        run_id=run.run_id,
+        committed_at=now(),
+    )
+    jobs = Jobs(run, contract.source.replace(".", "_"))
+    jobs.append("commit", [commit.model_dump(mode="json")], run.table("ops.commits"), fields(Commit.columns()))
+
+
+def _exported(attempt: Attempt) -> Exported:
+    done = attempt.progress
+    numbers: dict[str, int | float] = {"documents": attempt.counts.documents, "read": done.total("rows")}
+    numbers |= {"deleted": done.deleted, "carried": done.carried, "undated": done.total("undated")}
+    numbers |= {"bytes": done.total("encoded"), "retries": done.total("retries")}
+    numbers["seconds"] = round(sum(part.seconds for part in done.ranges), 3)
+    if attempt.unexplained is not None:
+        numbers["unexplained"] = attempt.unexplained
+    return Exported(attempt.lake.uri(attempt.folder), attempt.rows, done.read_time, done.found, done.plan.mode, numbers)
+
+
+def _report(record: Record, contract: SourceContract, exported: Exported) -> None:
+    record.counts = exported.counts
+    failing = {f"{name} can be read": n for name, n in exported.findings.unread.items()}
+    if contract.change_clock and exported.mode == FULL:
+        failing[f"{contract.change_clock} is there and a timestamp"] = int(exported.numbers["undated"])
+    if "unexplained" in exported.numbers:
+        failing["the collection's size is explained by what was read"] = abs(int(exported.numbers["unexplained"]))
+    for name, n in failing.items():
+        record.checks.append(CheckResult(subject=contract.source, name=name, level="warn", failing=n))
+    LOG.info("%s: %s", exported.uri, ", ".join(f"{name} {n}" for name, n in exported.counts.items()))

@@ -1,0 +1,77 @@
+"""An exported row back to the document that it was.
+
+What the contract itself changed stays changed: personal fields are pseudonyms, last characters or gone, what was held
+back or dropped is missing, a timestamp that came in another form is a timestamp, a whole number in a FLOAT64 column a
+double, and microseconds are the finest time. All else is as it was, a null and a missing field told apart.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from goldline.contracts.contract import SourceColumn, SourceContract
+from goldline.stages.export_firestore.rest import from_json, tag_of
+
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document.
+
+    Attributes:
+        path: in its database, such as `sales/s1`.
+        fields: as goldline.firestore.values has them.
+    """
+
+    path: str
+    fields: dict[str, Any]
+
+
+def restore(row: Mapping[str, Any], contract: SourceContract) -> Document:
+    """The document of a row of the source's files (as pyarrow's `to_pylist` gives it)."""
+    rest = json.loads(row["_rest"]) if row["_rest"] is not None else {}
+    return Document(row["_document"], _fields(contract.columns, row, rest))
+
+
+def _fields(columns: Sequence[SourceColumn], row: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for column in columns:
+        if column.pii != "drop":
+            value = _value(column, row.get(column.name), rest.get(column.name, _MISSING))
+            if value is not _MISSING:
+                found[column.name] = value
+    declared = {c.name for c in columns}
+    return found | {name: from_json(kept) for name, kept in rest.items() if name not in declared}
+
+
+def _value(column: SourceColumn, landed: Any, left: Any) -> Any:  # noqa: ANN401, documents hold anything
+    if column.mode == "REPEATED" and isinstance(left, list):
+        return list(_items(column, landed, left))
+    if landed is None or (column.mode == "REPEATED" and left is not _MISSING):
+        return _MISSING if left is _MISSING else from_json(left)
+    if column.mode == "REPEATED":
+        single = column.model_copy(update={"mode": "NULLABLE"})
+        return [_value(single, item, _MISSING) for item in landed]
+    if column.fields:
+        return _fields(column.fields, landed, {} if left is _MISSING else _map(left))
+    return landed
+
+
+def _items(column: SourceColumn, landed: Sequence[Any], lefts: Sequence[Any]) -> Iterator[Any]:
+    """An array's items, from those that landed and from what is left, which is null where one did."""
+    single = column.model_copy(update={"mode": "NULLABLE"})
+    items = iter(landed)
+    for left in lefts:
+        is_of_struct = column.fields and isinstance(left, Mapping) and tag_of(left) in (None, "mapValue")
+        if left is not None and not is_of_struct:
+            yield from_json(left)
+        elif (item := next(items, None)) is not None:  # fewer landed where some were held back
+            yield _value(single, item, _MISSING if left is None else left)
+
+
+def _map(kept: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields that are left of a struct."""
+    fields: Mapping[str, Any] = kept["mapValue"] if tag_of(kept) == "mapValue" else kept
+    return fields

@@ -1,0 +1,319 @@
+"""Land the files that arrived for the run's dates, as one attempt that is committed by rows of ops.commits.
+
+What is landed of a date is a function of the files that lie in its folder, of the contract and of the key, whenever and
+in whatever order the dates are run. A date of which nothing changed since its newest commit is not landed again.
+"""
+
+import base64
+import datetime
+import gzip
+import hashlib
+import json
+import logging
+import re
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import google_crc32c
+from google.cloud import bigquery
+
+from goldline.clients import TIMEOUT, bigquery_client
+from goldline.contracts.contract import SourceContract, parse
+from goldline.lake import CHUNK, Found, Lake
+from goldline.landing.json_lines import CHUNK as PIECE
+from goldline.landing.json_lines import Lines
+from goldline.privacy.masks import Treatment
+from goldline.privacy.pseudonym import load_key
+from goldline.runs.context import EPOCH, Run
+from goldline.runs.ops import Commit
+from goldline.runs.records import CheckResult, Record, now, recorded
+from goldline.warehouse.jobs import Jobs
+from goldline.warehouse.schema import fields
+
+LOG = logging.getLogger(__name__)
+DAY = datetime.timedelta(days=1)
+FORM = 1  # of what is landed: with another number all is landed anew
+FILE = re.compile(r"(^|/)[^/._][^/]*\.(jsonl|ndjson|json)(\.gz)?$")  # not what tools hide: _SUCCESS, .part
+DATE = re.compile(r"run_date=(\d{4}-\d\d-\d\d)/")
+ENDING = ".jsonl.gz"
+FILES_AT_ONCE = 4
+FASTEST = 1  # gzip's level: the files are read once or twice
+
+
+class LandingError(RuntimeError):
+    """What arrived could not be landed; nothing was committed."""
+
+
+@dataclass
+class Landed:
+    """What was landed of a source.
+
+    Attributes:
+        uri: the folder of what was ever landed.
+        dates: of the run that have files.
+        unchanged: of these, those that were landed before.
+        files: in all of them.
+        rows: lines in all of them.
+        found: what was found in the files of the other dates, as counts.
+        damaged: the files among them that are not whole, and why.
+    """
+
+    uri: str
+    dates: int = 0
+    unchanged: int = 0
+    files: int = 0
+    rows: int = 0
+    found: Counter[str] = field(default_factory=Counter)
+    damaged: dict[str, str] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, str | int]:
+        """What the artifact tells of itself."""
+        damaged = {"damaged": ", ".join(self.damaged)} if self.damaged else {}
+        return {"rows": self.rows, "files": self.files, "format": "jsonl", **damaged}
+
+    @property
+    def counts(self) -> dict[str, int | float]:
+        """Dates, files and rows, and what was found."""
+        told: dict[str, int | float] = {
+            "dates": self.dates,
+            "unchanged_dates": self.unchanged,
+            "files": self.files,
+            "rows": self.rows,
+        }
+        return told | {name: n for name, n in sorted(self.found.items()) if n}
+
+
+@dataclass(frozen=True)
+class LandedFile:
+    """One file as it was landed: its lines, what was found in them, and why it is not whole, if it is not."""
+
+    rows: int
+    found: Counter[str]
+    damage: str
+    cut: int
+
+
+def land_files(run: Run, flow: str, contract_text: str) -> Landed:
+    """Land what arrived for the dates from the flow's `since` to the run's.
+
+    Args:
+        run: the run's card.
+        flow: the flow that the source belongs to.
+        contract_text: the source's contract, as JSON.
+
+    Raises:
+        LandingError: a file changed while it was read, or the key neither is that of earlier landings nor follows it.
+        PseudonymKeyError: the contract has PII rules, and there is no key.
+    """
+    contract = parse(json.loads(contract_text), "the contract in the spec")
+    if not isinstance(contract, SourceContract) or contract.incoming is None:
+        raise TypeError(f"{contract.names[0]} is no source of JSON Lines: land_files lands those")
+    with recorded(run, f"land_{contract.name}", flow) as record:
+        landing = Landing(run, contract)
+        landed = landing.land(run.since.get(flow, EPOCH))
+        _report(record, contract, landed)
+    return landed
+
+
+class Landing:
+    """One attempt to land the files of some dates."""
+
+    def __init__(self, run: Run, contract: SourceContract) -> None:
+        self.run = run
+        self.contract = contract
+        self.lake = Lake(run.project, run.bucket)
+        self.key = load_key(run.project) if contract.has_pii else None
+        self.attempt = f"{run.run_id}-{secrets.token_hex(4)}"
+        self.landed = Landed(self.lake.uri(contract.folder))
+
+    def land(self, since: datetime.date) -> Landed:
+        """Land what is not landed yet of the dates from `since` to the run's, and commit it."""
+        read_time = now()
+        commits = self._newest_commits(since)
+        arrived = self._arrived(since)
+        new: list[Commit] = []
+        for day in sorted(arrived | {d: [] for d, commit in commits.items() if commit.files}):
+            files = arrived.get(day, [])
+            content = self._content(files)
+            commit = commits.get(day)
+            self.landed.dates += 1
+            if commit and commit.content == content:
+                self.landed.unchanged += 1
+            else:
+                commit = self._land_date(day, files, content, read_time)
+                new.append(commit)
+            self.landed.files += commit.files
+            self.landed.rows += commit.rows
+        if new:
+            self._commit(new)
+        return self.landed
+
+    def _newest_commits(self, since: datetime.date) -> dict[datetime.date, Commit]:
+        """The newest commit of each date of the run."""
+        columns = ", ".join(c.name for c in Commit.columns())
+        # Not by goldline.warehouse.jobs: a second try must see what is committed now, not find the first one's job.
+        sql = (
+            f"select {columns} from `{self.run.table('ops.commits')}` where source = @source and run_date <= @run_date "
+            "qualify row_number() over (partition by run_date order by committed_at desc, attempt desc) = 1 "
+            "order by committed_at, attempt"
+        )
+        parameters = [
+            bigquery.ScalarQueryParameter("source", "STRING", self.contract.source),
+            bigquery.ScalarQueryParameter("run_date", "DATE", self.run.run_date),
+        ]
+        config = bigquery.QueryJobConfig(query_parameters=parameters)
+        client = bigquery_client(self.run.project, self.run.location)
+        commits = [
+            Commit(**dict(r.items())) for r in client.query_and_wait(sql, job_config=config, api_timeout=TIMEOUT)
+        ]
+        if commits and self.key and not self.key.follows(commits[-1].pii_key_version, commits[-1].pii_key_check):
+            raise LandingError(
+                f"{self.contract.source}: pseudonyms of {commits[-1].run_date} were made with key version "
+                f"{commits[-1].pii_key_version}, and version {self.key.version} here is neither that key nor one that "
+                f"took its place. Nothing was landed"
+            )
+        return {c.run_date: c for c in commits if c.run_date >= since}
+
+    def _arrived(self, since: datetime.date) -> dict[datetime.date, list[Found]]:
+        """The files of each date, each content once; the others that lie there are counted."""
+        incoming, until = self.contract.incoming or "", self.run.run_date + DAY
+        found: dict[datetime.date, dict[str, Found]] = {}
+        for file in self.lake.found(incoming, f"run_date={since}", f"run_date={until}"):
+            name = file.path.removeprefix(f"{incoming}/")
+            day = _date(name)
+            if day is None or not since <= day <= self.run.run_date or name.endswith("/"):
+                continue
+            if not FILE.search(name):
+                self.landed.found["other_files"] += 1
+                LOG.warning("%s is left out: its name is not that of JSON Lines", self.lake.uri(file.path))
+                continue
+            same = found.setdefault(day, {}).setdefault(file.md5 or file.path, file)
+            if same is not file:
+                self.landed.found["identical_files"] += 1
+                LOG.warning("%s is left out: it is %s again", self.lake.uri(file.path), self.lake.uri(same.path))
+        return {day: list(files.values()) for day, files in found.items()}
+
+    def _content(self, files: Sequence[Found]) -> str:
+        """Hash of a date's files and of all that says how they are landed."""
+        how = [FORM, self.contract.model_dump_json(), self.key and (self.key.version, self.key.fingerprint)]
+        return hashlib.sha256(json.dumps([how, [(f.path, f.size, f.crc32c) for f in files]]).encode()).hexdigest()
+
+    def _land_date(
+        self, day: datetime.date, files: Sequence[Found], content: str, read_time: datetime.datetime
+    ) -> Commit:
+        folder = f"{self.contract.folder}/run_date={day}/attempt={self.attempt}"
+        before = f"{self.contract.incoming}/run_date={day}/"
+        names = _names([f.path.removeprefix(before) for f in files])
+        targets = [f"{folder}/{names[f.path.removeprefix(before)]}" for f in files]
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:  # what takes time with small files is the answers
+            landed = list(pool.map(self._land_file, files, targets))
+        for file, one in zip(files, landed, strict=True):
+            self._note(file, one)
+        rows = sum(one.rows for one in landed)
+        LOG.info("%s: %d lines of %d files", self.lake.uri(folder), rows, len(files))
+        return Commit(
+            source=self.contract.source,
+            run_date=day,
+            attempt=self.attempt,
+            files=len(files),
+            rows=rows,
+            origin=self.lake.uri(before),
+            pii_key_version=self.key.version if self.key else None,
+            pii_key_check=self.key.fingerprint if self.key else None,
+            content=content,
+            read_time=read_time,
+            run_id=self.run.run_id,
+            committed_at=now(),
+        )
+
+    def _land_file(self, file: Found, target: str) -> LandedFile:
+        treatment, rows = Treatment(self.contract, self.key), 0
+        writing = self.lake.writing_whole if file.size <= CHUNK else self.lake.writing
+        with self.lake.reading(file) as raw:
+            stream = Checked(raw)
+            lines = Lines(stream)
+            with writing(target) as out, gzip.GzipFile("", "wb", FASTEST, out, mtime=0) as packed:
+                for batch in lines:
+                    kept = treatment.lines(batch)
+                    rows += len(kept)
+                    packed.write(b"".join(line + b"\n" for line in kept))
+                if stream.crc32c != file.crc32c:
+                    raise LandingError(f"{self.lake.uri(file.path)} changed while it was read; nothing was committed")
+        return LandedFile(rows, treatment.found, lines.damage, lines.cut)
+
+    def _note(self, file: Found, one: LandedFile) -> None:
+        """Add what was found in a file to what was found in all."""
+        self.landed.found.update(one.found)
+        if one.damage:
+            self.landed.found.update(damaged_files=1, cut_bytes=one.cut)
+            self.landed.damaged[self.lake.uri(file.path)] = one.damage
+            LOG.warning(
+                "%s is not whole (%s): its %d whole lines are landed, %d bytes after them are not",
+                *(self.lake.uri(file.path), one.damage, one.rows, one.cut),
+            )
+
+    def _commit(self, commits: Sequence[Commit]) -> None:
+        jobs = Jobs(self.run, self.contract.source.replace(".", "_"))
+        # The attempt is in the step's name: a second try of the task may land other files than the first one.
+        step, rows = f"commit_{self.attempt[-8:]}", [c.model_dump(mode="json") for c in commits]
+        jobs.append(step, rows, self.run.table("ops.commits"), fields(Commit.columns()))
+
+
+class Checked:
+    """A stream that keeps the checksum of what was read of it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._checksum = 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes."""
+        data = self._stream.read(size)
+        self._checksum = google_crc32c.extend(self._checksum, data)
+        return data
+
+    @property
+    def crc32c(self) -> str:
+        """Of all there is, read or not, as Cloud Storage writes it."""
+        while self.read(PIECE):
+            pass
+        return base64.b64encode(self._checksum.to_bytes(4)).decode()
+
+
+def _date(name: str) -> datetime.date | None:
+    """The date of the folder that a file lies in."""
+    found = DATE.match(name)
+    try:
+        return datetime.date.fromisoformat(found[1]) if found else None
+    except ValueError:
+        return None
+
+
+def _names(came: Sequence[str]) -> Mapping[str, str]:
+    """How landed files are called: as they were, in one folder, and all with the same ending."""
+    names: dict[str, str] = {}
+    for name in came:
+        plain = re.sub(r"\.(jsonl|ndjson|json)(\.gz)?$", "", name.replace("/", "_"))
+        free = (f"{plain}{f'-{n}' if n else ''}{ENDING}" for n in range(len(came)))
+        names[name] = next(each for each in free if each not in names.values())
+    return names
+
+
+def _report(record: Record, contract: SourceContract, landed: Landed) -> None:
+    record.counts = landed.counts
+    malformed = landed.found["malformed"] + landed.found["not_utf8"] + landed.found["over_long"]
+    failing = {
+        "files are whole": len(landed.damaged),
+        "lines are JSON objects": malformed,
+        "files come once": landed.found["identical_files"],
+        "files are JSON Lines": landed.found["other_files"],
+        "values fit their PII rules": landed.found["held_back"],
+    }
+    failing |= {f"{name} is whole": 1 for name in landed.damaged}
+    for name, n in failing.items():
+        record.checks.append(CheckResult(subject=contract.source, name=name, level="warn", failing=n))
+    LOG.info("%s: %s", landed.uri, ", ".join(f"{name} {n}" for name, n in landed.counts.items()))

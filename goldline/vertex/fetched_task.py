@@ -1,0 +1,150 @@
+"""A task of a run on Vertex AI, brought into a folder with all that it needs to run somewhere else.
+
+pipeline.json    the run's spec
+arguments.json   the run's parameters
+task.json        the task: its container, what it was given, what it declares to give
+lake/            the objects below the artifacts that it was given, by their paths in the bucket
+tables/          the tables that it was given or that its SELECT reads, as Parquet
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import quote
+
+from goldline.contracts.contract import SourceContract, load_all
+from goldline.contracts.sql import reads
+from goldline.spec import compiled as specs
+from goldline.vertex.api import address
+from goldline.vertex.cloud_run import CloudRun
+from goldline.vertex.errors import CloudError
+from goldline.vertex.progress import shown_name
+from goldline.vertex.task_inputs import Inputs
+
+MAX_BYTES = 2**30  # of objects: more is no input of one task on a laptop
+MAX_ROWS = 200_000  # of a table
+COMMITS = "ops.commits"
+
+
+def fetch(run: CloudRun, task: str, folder: Path, out: TextIO | None = None) -> str:
+    """Bring a task into a folder; its name.
+
+    Args:
+        run: the run.
+        task: as pipeline.py names it; empty: the first that failed.
+        folder: an empty one.
+        out: where to say what is brought.
+
+    Raises:
+        ValueError: the run has no such task, or none that failed.
+        CloudError: an API refused.
+    """
+    out = out or sys.stdout
+    job = run.read()
+    inputs = Inputs(job)
+    name = _chosen(inputs, task)
+    parameters, artifacts = inputs.parameters(name), inputs.artifacts(name)
+    content = {
+        "task": name.replace("-", "_"),
+        "container": inputs.container(name),
+        "component": inputs.component(name),
+        "parameters": parameters,
+        "artifacts": artifacts,
+        "catalog": inputs.parameters("prepare-run").get("catalog", "") if "prepare-run" in inputs.details else "",
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "pipeline.json", job["pipelineSpec"])
+    _write(folder / "arguments.json", job.get("runtimeConfig", {}).get("parameterValues", {}))
+    _write(folder / "task.json", content)
+    uris = {a["uri"] for each in artifacts.values() for a in each if str(a.get("uri", "")).startswith("gs://")}
+    for uri in sorted(uris):
+        _fetch_objects(run, str(uri), folder / "lake", out)
+    _fetch_tables(run, tables_of(parameters, artifacts), folder / "tables", out)
+    return str(content["task"])
+
+
+def _chosen(inputs: Inputs, task: str) -> str:
+    known = ", ".join(shown_name(each) for each in inputs.details.values())
+    if task:
+        name = task.replace("_", "-")
+        if name not in inputs.details:
+            raise ValueError(f"the run has no task {task}, expected one of {known or 'none: it has not begun'}")
+        return name
+    failed = [name for name, each in inputs.details.items() if each.get("state") == "FAILED"]
+    if not failed:
+        raise ValueError(f"no task of the run failed: name one of {known or 'none: it has not begun'}")
+    return str(failed[0])
+
+
+def tables_of(parameters: Mapping[str, Any], artifacts: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, str]:
+    """The full names of the tables that a task reads, by what goldline calls them."""
+    found = {}
+    card = json.loads(parameters["run"]) if "run" in parameters else {}
+    prefix = card.get("dataset_prefix", "")
+    for metadata in (a.get("metadata", {}) for each in artifacts.values() for a in each):
+        if {"projectId", "datasetId", "tableId"} <= metadata.keys():
+            dataset = str(metadata["datasetId"])
+            found[f"{dataset.removeprefix(prefix)}.{metadata['tableId']}"] = (
+                f"{metadata['projectId']}.{dataset}.{metadata['tableId']}"
+            )
+    if card:
+        named = reads(parameters["select"]) if "select" in parameters else set()
+        # What a source's view shows is files, which come as an artifact, and the commits that count them in.
+        wanted = {COMMITS if name in _views() else name for name in named}
+        found |= {name: f"{card['project']}.{prefix}{name}" for name in sorted(wanted)}
+    return found
+
+
+def _views() -> set[str]:
+    return {c.view for c in load_all(specs.ROOT / "sql").values() if isinstance(c, SourceContract)}
+
+
+def _fetch_objects(run: CloudRun, uri: str, folder: Path, out: TextIO) -> None:
+    """The object of that name, or all below it."""
+    bucket, _, path = uri.removeprefix("gs://").partition("/")
+    listed = list(run.cloud.every("storage", f"storage/v1/b/{bucket}/o", "items", prefix=path))
+    found = [o for o in listed if o["name"] == path or o["name"].startswith(f"{path.rstrip('/')}/")]
+    size = sum(int(o.get("size", 0)) for o in found)
+    if size > MAX_BYTES:
+        raise ValueError(f"{uri} holds {size >> 20} MiB, and a replay takes {MAX_BYTES >> 20} at most")
+    for each in found:
+        target = folder / each["name"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        answer = run.cloud.request(
+            "GET", "storage", f"storage/v1/b/{bucket}/o/{quote(each['name'], safe='')}", params={"alt": "media"}
+        )
+        target.write_bytes(answer.content)
+    out.write(f"  {uri}: {len(found)} objects, {size >> 10} KiB\n")
+
+
+def _fetch_tables(run: CloudRun, tables: Mapping[str, str], folder: Path, out: TextIO) -> None:
+    import google.auth
+    import pyarrow.parquet as pq
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.cloud import bigquery
+
+    if not tables:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    client = bigquery.Client(
+        project=run.environment.project, credentials=credentials, client_options={"api_endpoint": address("bigquery")}
+    )
+    for name, full_name in tables.items():
+        try:
+            table = client.get_table(full_name)
+            if table.table_type != "TABLE":
+                out.write(f"  {name}: a view; it is made anew, over what is there\n")
+                continue
+            rows = client.list_rows(table, max_results=MAX_ROWS).to_arrow(create_bqstorage_client=False)
+        except GoogleAPICallError as error:
+            raise CloudError(f"{full_name}: {error.message}", int(error.code or 0)) from error
+        pq.write_table(rows, folder / f"{name}.parquet")
+        cut = f" of {table.num_rows:,}: the others are left out" if (table.num_rows or 0) > rows.num_rows else ""
+        out.write(f"  {name}: {rows.num_rows:,} rows{cut}\n")
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -1,0 +1,58 @@
+"""Make an accepted model a new version of one Vertex model, or say why not."""
+
+import logging
+from dataclasses import dataclass
+
+from goldline.ml.store import Store
+from goldline.runs.context import Run
+from goldline.runs.records import recorded
+from goldline.vertex.api import Cloud
+from goldline.vertex.registry import Registry, Version
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A google.VertexModel's URI and metadata; where nothing was registered, no URI and the reason."""
+
+    uri: str
+    metadata: dict[str, str]
+
+
+def register_model(run: Run, flow: str, name: str, version: str, region: str, image: str) -> Registered:
+    """Register a version once; again, it is found.
+
+    Args:
+        run: the run's card.
+        flow: the flow that the model is of.
+        name: the model's.
+        version: the one that was accepted.
+        region: of Vertex AI; empty where there is none.
+        image: goldline's, which serves the model; empty where there is none.
+
+    Raises:
+        ModelError: the lake has no such version.
+        CloudError: Vertex AI refused it, or could not be reached.
+    """
+    with recorded(run, f"register_{name}", flow) as record:
+        missing = [said for said, value in (("a region of Vertex AI", region), ("an image", image)) if not value]
+        record.counts = {"registered": int(not missing)}
+        if missing:
+            reason = f"{name} {version} is not registered: the run was not given {' and '.join(missing)}"
+            LOG.info("%s", reason)
+            return Registered("", {"reason": reason})
+        store = Store(run, name)
+        store.signature(version)
+        made = Registry(Cloud(), run.project, region).register(
+            Version(
+                model=run.dataset(name),
+                version=version,
+                folder=store.lake.uri(store.path(version, "")).rstrip("/"),
+                image=image,
+                run_id=run.run_id,
+            )
+        )
+        LOG.info("%s %s is %s", name, version, made)
+        # The form of google-cloud-pipeline-components (types.artifact_types.VertexModel).
+        return Registered(f"https://{region}-aiplatform.googleapis.com/v1/{made}", {"resourceName": made})

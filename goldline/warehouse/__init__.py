@@ -1,0 +1,1 @@
+"""BigQuery: jobs, schemas, statements, artifacts."""

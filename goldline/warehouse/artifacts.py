@@ -1,0 +1,20 @@
+"""What tasks write onto their artifacts, so that lineage reads alike everywhere."""
+
+from pydantic import BaseModel
+
+from goldline.runs.context import Run
+
+
+def bigquery_table(run: Run, table: str) -> tuple[str, dict[str, str]]:
+    """URI and metadata of a google.BQTable.
+
+    The form is that of google-cloud-pipeline-components (types.artifact_types.BQTable), with its three keys alone.
+    """
+    project, dataset, name = run.table(table).split(".")
+    uri = f"https://www.googleapis.com/bigquery/v2/projects/{project}/datasets/{dataset}/tables/{name}"
+    return uri, {"projectId": project, "datasetId": dataset, "tableId": name}
+
+
+def numbers(result: BaseModel) -> dict[str, str | int | float]:
+    """A result as the metadata of a Metrics artifact."""
+    return {key: value for key, value in result.model_dump(mode="json").items() if value is not None}

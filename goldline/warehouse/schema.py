@@ -1,0 +1,138 @@
+"""Tables made and kept as their contracts say: new ones are created, new nullable columns added, all else refused."""
+
+from collections.abc import Iterable, Sequence
+
+from google.api_core.exceptions import NotFound
+from google.cloud import bigquery
+
+from goldline.clients import TIMEOUT
+from goldline.contracts.contract import Column, TableContract
+from goldline.runs.context import Run
+
+# BigQuery's API answers with the names of its first SQL dialect.
+LEGACY = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
+
+
+class SchemaChangeError(RuntimeError):
+    """A table is not what its contract says, in a way that must not be mended silently."""
+
+
+def fields(columns: Iterable[Column]) -> list[bigquery.SchemaField]:
+    """Columns as BigQuery's API takes them."""
+    return [
+        bigquery.SchemaField(
+            c.name, LEGACY.get(c.type, c.type), mode=c.mode, description=c.description, fields=fields(c.fields)
+        )
+        for c in columns
+    ]
+
+
+def table_of(contract: TableContract, run: Run) -> bigquery.Table:
+    """The table that a contract describes, not yet made."""
+    table = bigquery.Table(run.table(contract.table), schema=fields(contract.columns))
+    table.description = f"{contract.description} {contract.grain}"
+    if contract.partition_by:
+        table.time_partitioning = bigquery.TimePartitioning(field=contract.partition_by)
+    if contract.cluster_by:
+        table.clustering_fields = list(contract.cluster_by)
+    return table
+
+
+def ensure_dataset(client: bigquery.Client, run: Run, name: str) -> None:
+    """Make a dataset if it is not there. It is looked for first: a run's account may fill datasets and make none."""
+    wanted = bigquery.Dataset(f"{run.project}.{run.dataset(name)}")
+    wanted.location = run.location
+    try:
+        client.get_dataset(wanted.reference, timeout=TIMEOUT)
+    except NotFound:
+        client.create_dataset(wanted, exists_ok=True, timeout=TIMEOUT)
+
+
+def ensure(client: bigquery.Client, contract: TableContract, run: Run) -> bigquery.Table:
+    """Make the table if it is not there, add the contract's new nullable columns if it is.
+
+    Raises:
+        SchemaChangeError: any other difference: it names each one and how to rebuild the table.
+    """
+    wanted = table_of(contract, run)
+    try:
+        found = client.get_table(wanted.reference, timeout=TIMEOUT)
+    except NotFound:
+        return client.create_table(wanted, exists_ok=True, timeout=TIMEOUT)
+    added, refused = differences(contract, found)
+    if refused:
+        raise SchemaChangeError(
+            f"{contract.table} is not what its contract says: {'; '.join(refused)}. Make it anew: "
+            f"goldline run --full-refresh {contract.table} (a snapshot then keeps only the date that is run)"
+        )
+    if added:
+        found.schema = [*found.schema, *fields(added)]
+        found = client.update_table(found, ["schema"], timeout=TIMEOUT)
+    return found
+
+
+def ensure_plain(
+    client: bigquery.Client, name: str, columns: Sequence[Column], run: Run, partition_by: str | None = None
+) -> None:
+    """Make a table of goldline's own (the ops tables, the rejects) if it is not there; add its new nullable columns.
+
+    Raises:
+        SchemaChangeError: a new column is REQUIRED: what stands in the table cannot have it.
+    """
+    wanted = bigquery.Table(run.table(name), schema=fields(columns))
+    if partition_by:
+        wanted.time_partitioning = bigquery.TimePartitioning(field=partition_by)
+    try:
+        found = client.get_table(wanted.reference, timeout=TIMEOUT)
+    except NotFound:
+        client.create_table(wanted, exists_ok=True, timeout=TIMEOUT)
+        return
+    there = {f.name for f in found.schema}
+    added = [c for c in columns if c.name not in there]
+    if required := [c.name for c in added if c.mode == "REQUIRED"]:
+        raise SchemaChangeError(f"{name}: {required[0]} is new and REQUIRED; a new column must be one that may be NULL")
+    if added:
+        found.schema = [*found.schema, *fields(added)]
+        client.update_table(found, ["schema"], timeout=TIMEOUT)
+
+
+def differences(contract: TableContract, found: bigquery.Table) -> tuple[list[Column], list[str]]:
+    """The columns to add to a table, and the differences that cannot be mended by adding."""
+    there = {f.name: f for f in found.schema}
+    added = [c for c in contract.columns if c.name not in there]
+    refused = [f"{c.name} is new and {c.mode}" for c in added if c.mode == "REQUIRED"]
+    declared = {c.name: c for c in contract.columns}
+    refused += [f"{name} is no longer declared" for name in there if name not in declared]
+    for name, field in there.items():
+        if name in declared and shape(fields([declared[name]])[0]) != shape(field):
+            refused.append(f"{name} is declared {declared[name].sql_type()} {declared[name].mode}, the table's differs")
+    if not is_laid_out_alike(contract, found):
+        layout = f"by {contract.partition_by}, clustered by {list(contract.cluster_by)}"
+        refused.append(f"partitioned by {_partition(found)}, clustered by {found.clustering_fields}, not {layout}")
+    return added, refused
+
+
+def is_laid_out_alike(contract: TableContract, found: bigquery.Table) -> bool:
+    """Whether a table has the contract's partitioning and clustering."""
+    return (_partition(found), tuple(found.clustering_fields or ())) == (contract.partition_by, contract.cluster_by)
+
+
+def in_order_of(table: bigquery.Table, contract: TableContract) -> TableContract:
+    """The contract with its columns in the order that the table has them: copy jobs match by position."""
+    place = {f.name: i for i, f in enumerate(table.schema)}
+    return contract.model_copy(update={"columns": tuple(sorted(contract.columns, key=lambda c: place[c.name]))})
+
+
+def shape(field: bigquery.SchemaField) -> tuple[object, ...]:
+    """What must not change of a column: its name, type, mode and fields, but not its description."""
+    kind = LEGACY.get(field.field_type, field.field_type)
+    return (field.name, kind, field.mode, tuple(shape(f) for f in field.fields))
+
+
+def _partition(table: bigquery.Table) -> str | None:
+    """The column by whose days the table is partitioned, or by what else it is."""
+    found = table.time_partitioning
+    if found is None:
+        return None
+    column = str(found.field or "the time of loading")
+    return column if found.type_ in (None, bigquery.TimePartitioningType.DAY) else f"{found.type_} of {column}"

@@ -1,0 +1,195 @@
+"""The SQL around a SELECT: every statement that build_table sends, as text made from the contract.
+
+Nothing here talks to BigQuery, so each statement can be read, analysed and run by other engines (goldline test does).
+"""
+
+import datetime
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from goldline.contracts.contract import Check, Column, TableContract, quoted
+
+REASON = "_reject_reason"
+SELECT_LABEL = "goldline_select"
+
+
+def create(table: str, columns: Iterable[Column], contract: TableContract | None, select: str, options: str) -> str:
+    """CREATE OR REPLACE a table with declared columns, so that modes and descriptions are the contract's."""
+    layout = ""
+    if contract and contract.partition_by:
+        layout += f"\npartition by `{contract.partition_by}`"
+    if contract and contract.cluster_by:
+        layout += f"\ncluster by {_listed(contract.cluster_by)}"
+    declared = ",\n  ".join(c.ddl() for c in columns)
+    return f"create or replace table `{table}` (\n  {declared}\n){layout}\noptions ({options})\nas\n{select}"
+
+
+def create_view(contract: TableContract, view: str, select: str) -> str:
+    """CREATE OR REPLACE a view whose columns carry the contract's descriptions."""
+    columns = ",\n  ".join(f"`{c.name}` options(description={quoted(c.description)})" for c in contract.columns)
+    labels = f'labels=[("{SELECT_LABEL}", "{select_label(contract, select)}")]'
+    options = f"options(description={quoted(described(contract))}, {labels})"
+    return f"create or replace view `{view}` (\n  {columns}\n)\n{options}\nas\n{select}"
+
+
+def select_label(contract: TableContract, select: str) -> str:
+    """Tells whether a view is made of this SELECT and contract: BigQuery may give the text back in another form."""
+    return hashlib.sha256(f"{contract.model_dump_json(exclude={'tests'})}{select}".encode()).hexdigest()[:16]
+
+
+def described(contract: TableContract) -> str:
+    """The description that the table bears in BigQuery."""
+    return f"{contract.description} {contract.grain}"
+
+
+def profile(contract: TableContract, raw: str) -> str:
+    """One row: how many rows the SELECT gave, how many it rejects, and NULLs by REQUIRED column among the others."""
+    accepted = f"{REASON} is null" if contract.rejects else "true"
+    required = [c.name for c in contract.columns if c.mode == "REQUIRED"]
+    nulls = "".join(f",\n  countif({accepted} and `{name}` is null) as `null_{name}`" for name in required)
+    return f"select\n  count(*) as selected,\n  countif(not ({accepted})) as rejected{nulls}\nfrom `{raw}`"
+
+
+def stage(contract: TableContract, raw: str) -> str:
+    """The rows to publish: what is not rejected; in a merge the newest of each key, ties decided by content."""
+    columns = _listed(c.name for c in contract.columns)
+    accepted = f"{REASON} is null" if contract.rejects else "true"
+    select = f"select {columns}\nfrom `{raw}` as r\nwhere {accepted}"
+    if contract.write != "merge":
+        return select
+    # Load metadata comes last and only makes the choice between equal records a fixed one.
+    metadata = "".join(f", r.`{c.name}`" for c in contract.columns if c.is_load_metadata)
+    order = f"r.`{contract.version}` desc, {content_hash(contract, 'r')} desc{metadata}"
+    return f"{select}\nqualify row_number() over (partition by {_listed(contract.primary_key)} order by {order}) = 1"
+
+
+def needs_stage(contract: TableContract) -> bool:
+    """Whether the rows to publish are written once more: a merge reads them twice, a snapshot copies its partition."""
+    return contract.write in ("merge", "snapshot")
+
+
+def to_publish(contract: TableContract, raw: str, staged: str) -> str:
+    """The rows to publish: a table in back-ticks, or a query in brackets."""
+    return f"`{staged}`" if needs_stage(contract) else f"(\n{stage(contract, raw)}\n)"
+
+
+def rejects(contract: TableContract, raw: str) -> str:
+    """The rows with a reason, as the rejects table holds them."""
+    key = _record("r", contract.primary_key)
+    record = _record("r", (c.name for c in contract.columns))
+    return (
+        f"select @run_date as run_date, {REASON} as reason, "
+        f"to_json_string({key}) as key, to_json_string({record}) as record\n"
+        f"from `{raw}` as r\nwhere {REASON} is not null"
+    )
+
+
+def audit(contract: TableContract, staged: str) -> str:
+    """One row: rows, distinct keys, rows outside the run date's partition, partitions, failures of each check."""
+    key = f"to_json_string(struct({_listed(contract.primary_key)}))"
+    parts = ["count(*) as row_count", f"count(distinct {key}) as key_count"]
+    if contract.write == "snapshot":
+        parts.append(f"countif(`{contract.partition_by}` != @run_date) as outside")
+    if contract.takes_since and contract.partition_by:
+        parts.append(f"array_agg(distinct `{contract.partition_by}`) as partitions")
+    parts += [f"countif({check.where}) as {check_alias(i)}" for i, check in enumerate(contract.checks)]
+    return f"select\n  {',\n  '.join(parts)}\nfrom {staged}"
+
+
+def profile_and_audit(contract: TableContract, raw: str) -> str:
+    """One row with the columns of both, for a contract whose good rows are published as the SELECT gave them."""
+    audited = audit(contract, to_publish(contract, raw, ""))
+    return f"select *\nfrom (\n{profile(contract, raw)}\n)\ncross join (\n{audited}\n)"
+
+
+def check_alias(position: int) -> str:
+    """The audit's column for the check at that position of the contract."""
+    return f"check_{position}"
+
+
+def failing_rows(check: Check, staged: str) -> str:
+    """The query that shows the rows a check caught, for whoever looks into it; `staged` as in `audit`."""
+    return f"select * from {staged} where {check.where}"
+
+
+def merge(contract: TableContract, target: str, staged: str, partitions: Sequence[datetime.date]) -> str:
+    """Publish a merge: in the touched partitions, newer versions replace older ones and new keys are added."""
+    columns = [c.name for c in contract.columns]
+    updates = ", ".join(f"`{c}` = s.`{c}`" for c in columns)
+    return (
+        f"merge `{target}` as t\nusing `{staged}` as s\non {_same_key(contract, partitions)}\n"
+        f"when matched and {_newer(contract, 's', 't')} then update set {updates}\n"
+        f"when not matched then insert ({_listed(columns)}) values ({', '.join(f's.`{c}`' for c in columns)})"
+    )
+
+
+def replace(table: str, columns: Iterable[str], rows: str, partition_by: str, days: Iterable[datetime.date]) -> str:
+    """Put rows (a table in back-ticks, or a query in brackets) in the place of whole partitions, in one statement.
+
+    A condition that is the constant FALSE makes BigQuery skip the join:
+    https://cloud.google.com/bigquery/docs/reference/standard-sql/dml-syntax#omitting_conditions
+    """
+    names = list(columns)
+    return (
+        f"merge `{table}` as t\nusing {rows} as s\non false\n"
+        f"when not matched by source and t.`{partition_by}` in ({_dates(days)}) then delete\n"
+        f"when not matched then insert ({_listed(names)}) values ({', '.join(f's.`{name}`' for name in names)})"
+    )
+
+
+def remove(table: str, partition_by: str, days: Iterable[datetime.date]) -> str:
+    """Take whole partitions out; BigQuery reads no byte for it.
+
+    https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables#using_dml_delete_to_delete_partitions
+    """
+    return f"delete from `{table}` where `{partition_by}` in ({_dates(days)})"
+
+
+def in_partitions(contract: TableContract, days: Iterable[datetime.date]) -> str:
+    """The condition that a row lies in one of the partitions."""
+    return f"`{contract.partition_by}` in ({_dates(days)})"
+
+
+def merged(contract: TableContract, target: str, staged: str, partitions: Sequence[datetime.date]) -> str:
+    """One row: of the stage's rows, those that the target now holds, and those that lost to a newer version there."""
+    return (
+        f"select\n  countif({_same_content(contract)}) as published,\n"
+        f"  countif({_newer(contract, 't', 's')}) as outdated\n"
+        f"from `{target}` as t\ninner join `{staged}` as s\non {_same_key(contract, partitions)}"
+    )
+
+
+def content_hash(contract: TableContract, alias: str) -> str:
+    """A hash of a row's content. Load metadata stays out: the same record loaded twice is one version, not two."""
+    record = _record(alias, (c.name for c in contract.columns if not c.is_load_metadata))
+    return f"to_hex(md5(to_json_string({record})))"
+
+
+def _same_key(contract: TableContract, partitions: Sequence[datetime.date]) -> str:
+    key = " and ".join(f"t.`{name}` = s.`{name}`" for name in contract.primary_key)
+    if not contract.partition_by:
+        return key
+    # Constants, not the stage's values: only then does BigQuery read the touched partitions alone.
+    # https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables#pruning_partitions_when_using_a_merge_statement
+    return f"{key} and t.`{contract.partition_by}` in ({_dates(partitions)})"
+
+
+def _dates(days: Iterable[datetime.date]) -> str:
+    return ", ".join(f"date '{day}'" for day in sorted(days))
+
+
+def _newer(contract: TableContract, one: str, other: str) -> str:
+    v, a, b = f"`{contract.version}`", content_hash(contract, one), content_hash(contract, other)
+    return f"({one}.{v} > {other}.{v} or ({one}.{v} = {other}.{v} and {a} > {b}))"
+
+
+def _same_content(contract: TableContract) -> str:
+    return f"{content_hash(contract, 's')} = {content_hash(contract, 't')}"
+
+
+def _record(alias: str, names: Iterable[str]) -> str:
+    return f"struct({', '.join(f'{alias}.`{name}` as `{name}`' for name in names)})"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)

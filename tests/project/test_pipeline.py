@@ -1,0 +1,273 @@
+"""The graph is what the SQL reads, and the committed spec is what the graph compiles to."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from kfp import dsl
+
+from goldline.contracts.contract import SourceContract, TableContract, parse
+from goldline.contracts.sql import reads
+from goldline.spec import tables
+from goldline.spec.compiled import PIPELINE_JSON, ROOT, compiled
+from goldline.spec.tables import SQL, GraphError, Published, contracts, everything, flows, landed, source, table
+
+Spec = dict[str, Any]
+FACES = sorted([*ROOT.glob("components/[!_]*.py"), *ROOT.glob("components/*/*/component.py")])
+
+
+@pytest.fixture(scope="module")
+def spec() -> Spec:
+    return compiled()[1]
+
+
+# The compiled graph
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task with what it was given as constants, and the tasks whose artifacts it takes."""
+
+    name: str
+    constants: Mapping[str, Any]
+    takes: tuple["Task", ...]
+
+
+class Graph:
+    """The tasks of a spec, whichever sub-pipeline they stand in; an artifact is followed to who makes it."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.components = {**spec["components"], "root": spec["root"]}
+        self.tasks: list[Task] = []
+        self._walk("root", {})
+
+    def _walk(self, component: str, given: Mapping[str, Task]) -> dict[str, Task]:
+        """Who makes each output of a sub-pipeline."""
+        dag = self.components[component]["dag"]
+        made: dict[tuple[str, str], Task] = {}
+        waiting = dict(dag["tasks"])
+        while waiting:
+            name, task = next((n, t) for n, t in waiting.items() if not set(t.get("dependentTasks", ())) & set(waiting))
+            del waiting[name]
+            takes = {}
+            for key, value in task.get("inputs", {}).get("artifacts", {}).items():
+                origin = value.get("taskOutputArtifact")
+                if origin is None:
+                    takes[key] = given[value["componentInputArtifact"]]
+                else:
+                    takes[key] = made[origin["producerTask"], origin["outputArtifactKey"]]
+            inner = task["componentRef"]["name"]
+            if "dag" in self.components[inner]:
+                made |= {(name, key): maker for key, maker in self._walk(inner, takes).items()}
+                continue
+            values = task.get("inputs", {}).get("parameters", {})
+            constants = {k: v["runtimeValue"]["constant"] for k, v in values.items() if "runtimeValue" in v}
+            self.tasks.append(Task(name, constants, tuple(takes.values())))
+            outputs = self.components[inner].get("outputDefinitions", {}).get("artifacts", {})
+            made |= {(name, key): self.tasks[-1] for key in outputs}
+        outputs = dag.get("outputs", {}).get("artifacts", {})
+        selected = {key: value["artifactSelectors"][0] for key, value in outputs.items()}
+        return {key: made[s["producerSubtask"], s["outputArtifactKey"]] for key, s in selected.items()}
+
+    def builds(self) -> Iterator[tuple[TableContract, Task]]:
+        """The tasks that build tables, with their contracts."""
+        for task in self.tasks:
+            if "select" in task.constants and "flow" in task.constants:  # build_table's
+                contract = parse(json.loads(task.constants["contract"]), task.name)
+                assert isinstance(contract, TableContract)
+                yield contract, task
+
+
+def published(task: Task) -> str | None:
+    """The table or view that stands behind a task's artifact, if the task says."""
+    if "contract" not in task.constants:
+        return None
+    contract = parse(json.loads(task.constants["contract"]), task.name)
+    if isinstance(contract, SourceContract):
+        return contract.view
+    return contract.table if "select" in task.constants else None  # train is given its features' contract
+
+
+def test_the_graphs_edges_are_the_tables_that_the_sql_reads(spec: Spec) -> None:
+    builds = list(Graph(spec).builds())
+    assert builds
+    for contract, task in builds:
+        named = {name for taken in task.takes if (name := published(taken))}
+        read = reads(task.constants["select"]) - set(contract.reads_published)
+        if features := task.constants.get("features_contract"):  # predict fills ops.predictions, which its SELECT reads
+            read = frozenset(parse(json.loads(features), task.name).names[:1])
+        unnamed = read - named
+        assert named <= read, task.name
+        # What brings a source's files, or fills one of goldline's own tables, need not carry a contract.
+        assert {name.split(".")[0] for name in unnamed} <= {"bronze", "ops"}, task.name
+        loaded = read & {c.table for c in table_contracts() if c.write == "load"}  # one task brings them all
+        assert len(task.takes) == len(read - loaded) + bool(loaded), task.name
+
+
+def test_what_is_read_as_last_published_is_built_by_somebody(spec: Spec) -> None:
+    builds = list(Graph(spec).builds())
+    built = {contract.table for contract, _ in builds}
+    for contract, _ in builds:
+        assert set(contract.reads_published) <= built
+
+
+def test_every_table_is_built_once_by_a_task_of_its_name_or_by_predict(spec: Spec) -> None:
+    built = [(contract.table, contract.name) for contract, _ in Graph(spec).builds()]
+    for contract, task in Graph(spec).builds():
+        predicts = "features_contract" in task.constants  # predict_churn builds the table of its predictions
+        assert predicts or task.name.replace("-", "_") == contract.name
+    assert len(built) == len(set(built))
+    assert set(built) <= {(c.table, c.name) for c in table_contracts()}
+    assert set(built) >= {(c.table, c.name) for c in table_contracts() if c.is_built}  # views are ever fresh
+
+
+def table_contracts() -> list[TableContract]:
+    return [c for c in contracts().values() if isinstance(c, TableContract)]
+
+
+def test_a_task_holds_the_select_and_the_contract_of_its_files(spec: Spec) -> None:
+    for contract, task in Graph(spec).builds():
+        path = f"{task.constants['flow']}/{contract.name}"
+        assert task.constants["select"] == (SQL / f"{path}.sql").read_text(encoding="utf-8")
+        assert contract == contracts()[path].model_copy(update={"tests": ()})
+
+
+# Edges that pipeline.py gets wrong
+
+
+def exported(name: str = "bronze.sales") -> Published:
+    return Published(name, "an artifact")
+
+
+@pytest.mark.parametrize(
+    ("sources", "given"),
+    [
+        ((), "[]"),
+        ((exported(),), "['bronze.sales']"),
+        ((exported(), exported("silver.stg_sales")), "['bronze.sales', 'silver.stg_sales']"),
+    ],
+    ids=["none", "another", "one too many"],
+)
+def test_a_wrong_edge_is_refused_with_what_was_expected(sources: tuple[Published, ...], given: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        table("sales/fct_sales", "a run", *sources)
+    assert str(caught.value).startswith(
+        f"sql/sales/fct_sales.sql reads ['silver.stg_sales'], but in pipeline.py its sources are {given}"
+    )
+
+
+def test_what_is_read_as_last_published_needs_no_edge_and_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    fct_sales = contracts()["sales/fct_sales"].model_copy(update={"reads_published": ("silver.stg_sales",)})
+    monkeypatch.setattr(tables, "contracts", lambda: {"sales/fct_sales": fct_sales})
+
+    def alone() -> None:
+        table("sales/fct_sales", "a run")
+
+    spec = json_format.MessageToDict(dsl.pipeline(alone).pipeline_spec)
+    [(contract, task)] = Graph(spec).builds()
+    assert (contract.table, task.takes) == ("gold.fct_sales", ())
+    with pytest.raises(GraphError, match=r"reads \[\], but in pipeline\.py its sources are \['silver\.stg_sales'\]"):
+        table("sales/fct_sales", "a run", exported("silver.stg_sales"))
+
+
+def test_a_contract_that_is_not_there_is_named_with_those_that_are() -> None:
+    for ask in (lambda: table("sales/fct_sale", "a run"), lambda: source("sales/fct_sale")):
+        with pytest.raises(GraphError, match=r"no contract sql/sales/fct_sale\.yml, expected one of .*sales/fct_sales"):
+            ask()
+
+
+def test_a_table_is_no_source_and_a_source_no_table() -> None:
+    with pytest.raises(GraphError, match="is a table's contract, expected a source's"):
+        landed("sales/stg_sales", "an artifact")
+    with pytest.raises(GraphError, match="is a source's contract, expected a table's"):
+        table("sales/ext_sales", "a run")
+    assert landed("sales/ext_sales", "an artifact") == exported()
+
+
+# What travels in the spec
+
+
+def test_contracts_travel_whole_but_for_their_tests() -> None:
+    travelling = [parse(content, "the spec") for content in json.loads(everything())["contracts"]]
+    assert travelling == [
+        c.model_copy(update={"tests": ()}) if isinstance(c, TableContract) else c for c in contracts().values()
+    ]
+
+
+def test_views_alone_travel_with_their_selects(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = contracts()["sales/dim_customer"].model_copy(update={"write": "view"})
+    found = {**contracts(), "sales/dim_customer": view}
+    monkeypatch.setattr(tables, "contracts", lambda: found)
+    views = json.loads(everything())["views"]
+    assert views["gold.dim_customer"] == (SQL / "sales" / "dim_customer.sql").read_text(encoding="utf-8")
+    assert set(views) == {c.table for c in found.values() if isinstance(c, TableContract) and c.write == "view"}
+
+
+def test_every_table_that_is_built_is_of_one_flow() -> None:
+    listed = [f"{flow}/{name}" for flow, names in flows().items() for name in names]
+    tables = {path: c for path, c in contracts().items() if isinstance(c, TableContract)}
+    assert sorted(listed) == sorted(path for path, c in tables.items() if c.is_built)
+
+
+# Components
+
+
+@pytest.mark.parametrize("path", FACES, ids=lambda path: path.parent.name)
+def test_a_face_is_one_short_function_named_like_its_folder(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    [function] = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert function.name == _verb(path)
+    [decorator] = function.decorator_list
+    assert isinstance(function.end_lineno, int)
+    assert function.end_lineno - decorator.lineno + 1 < 30
+    assert ast.get_docstring(function)
+
+
+def test_every_component_is_used(spec: Spec) -> None:
+    commands = [e["container"]["command"][-1] for e in spec["deploymentSpec"]["executors"].values()]
+    used = {
+        node.name for command in commands for node in ast.walk(ast.parse(command)) if isinstance(node, ast.FunctionDef)
+    }
+    assert used == {_verb(path) for path in FACES}
+
+
+def test_a_components_folder_holds_its_face() -> None:
+    folders = {path.parent for path in ROOT.glob("components/*/*/*.py")}
+    assert folders == {path.parent for path in FACES} - {ROOT / "components"}
+
+
+def _verb(face: Path) -> str:
+    return face.parent.name if face.name == "component.py" else face.stem
+
+
+# The compiled spec
+
+
+def test_the_committed_spec_is_what_the_pipeline_compiles_to() -> None:
+    assert PIPELINE_JSON.read_text(encoding="utf-8") == compiled()[0], "pipeline.json is stale: run `make compile`"
+
+
+def test_every_process_compiles_to_the_same_bytes() -> None:
+    code = "import sys; from goldline.spec.compiled import compiled; sys.stdout.write(compiled()[0])"
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        for seed in ("1", "2")
+    ]
+    one, other = (process.communicate(timeout=100)[0] for process in running)
+    assert [process.returncode for process in running] == [0, 0]
+    assert one == other == compiled()[0]
