@@ -88,7 +88,7 @@ def ours(size: int, folder: Path) -> int:
     from goldline.contracts.contract import SourceContract, parse
     from goldline.firestore.calls import Database
     from goldline.privacy.pseudonym import Key
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
     from goldline.spec.tables import source
     from goldline.stages.export_firestore.attempt import Attempt
     from goldline.stages.export_firestore.export import _begin, _question
@@ -98,7 +98,7 @@ def ours(size: int, folder: Path) -> int:
     contract = parse(json.loads(source("sales/ext_sales")), "sales")
     assert isinstance(contract, SourceContract)  # noqa: S101
     day = datetime.date(2026, 11, 20)
-    run = Run(
+    run = RunContext(
         run_id=f"bench-{os.getpid()}", run_date=day, since={}, project=servers.PROJECT, location="US", bucket=BUCKET
     )
     key, plan, collection = Key("1", b"bench" * 8), Plan(FULL, "measured"), f"{COLLECTION}{size}"
@@ -113,10 +113,10 @@ def ours(size: int, folder: Path) -> int:
 def drained(size: int, folder: Path) -> int:
     """The count, then the bytes of all documents, received."""
     from goldline.firestore.calls import Database
-    from goldline.stages.export_firestore.reader import Question
+    from goldline.stages.export_firestore.reader import CollectionQuery
 
     _start_again()
-    database, question = Database(servers.PROJECT, "(default)"), Question(f"{COLLECTION}{size}")
+    database, question = Database(servers.PROJECT, "(default)"), CollectionQuery(f"{COLLECTION}{size}")
     count, read_time = database.count(question.parent(database), question.query())
     received = sum(1 for _ in database.stream(question.parent(database), question.query(), read_time))
     return min(count, received)

@@ -28,7 +28,7 @@ from components.transit.generate_transit.city import City
 from components.transit.generate_transit.simulated_feed import feed
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Stack
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 
 STOP_TIMES = 565_000  # of New York's subway
 TRIES = 3
@@ -56,7 +56,9 @@ def ours(url: str, bucket: str) -> int:
     """The component's work; rows of stop_times."""
     from components.transit.download_gtfs.feed_download import download_gtfs
 
-    run = Run(run_id="bench", run_date=date(2025, 11, 18), since={}, project=PROJECT, location="US", bucket=bucket)
+    run = RunContext(
+        run_id="bench", run_date=date(2025, 11, 18), since={}, project=PROJECT, location="US", bucket=bucket
+    )
     found = download_gtfs(run, url)
     if not found.is_new or found.manifest.findings:
         raise RuntimeError(f"expected a new feed without findings, got {found}")

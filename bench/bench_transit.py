@@ -35,7 +35,7 @@ from goldline.contracts.contract import TableContract, parse_all
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT
 from goldline.local.stack import BUCKET, Stack
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.ops import RejectedRow
 from goldline.spec.tables import contracts, loading, select, source
 from goldline.stages.build_table import build_table
@@ -56,10 +56,10 @@ select date(timestamp_seconds(cast(split(trip_uid, '_')[offset(0)] as int64)), '
 from bronze.raw_{name}"""
 
 
-def prepared() -> Run:
+def prepared() -> RunContext:
     """A run on empty tables: what another try left is gone, its landed days too."""
     lake = Lake(PROJECT, BUCKET)
-    run = Run(
+    run = RunContext(
         run_id=f"bench-{uuid.uuid4().hex[:8]}",
         run_date=DAY,
         since={},
@@ -82,7 +82,7 @@ def prepared() -> Run:
     return run.model_copy(update={"run_id": f"{run.run_id}-month"})
 
 
-def ours(run: Run) -> int:
+def ours(run: RunContext) -> int:
     """From archives to the clean table; its rows."""
     feed = download_gtfs(run, "", simulated=True)
     history = download_history(run, "", 0, str(DAY - timedelta(days=MONTH)), str(DAY - timedelta(days=1)), True)
@@ -90,7 +90,7 @@ def ours(run: Run) -> int:
     return build_table(run, "transit", select(CLEAN), source(CLEAN)).published
 
 
-def obvious(run: Run) -> int:
+def obvious(run: RunContext) -> int:
     """The same by hand; the clean table's rows."""
     client, lake = bigquery_client(PROJECT, "US"), Lake(PROJECT, BUCKET)
     config = bigquery.LoadJobConfig(
@@ -122,7 +122,7 @@ def obvious(run: Run) -> int:
     return int(row["row_count"])
 
 
-def months(run: Run, count: int) -> int:
+def months(run: RunContext, count: int) -> int:
     """Load so many months that are landed already; rows."""
     feed = download_gtfs(run, "", simulated=True)
     loaded = load_month(run, parse_all(loading("transit")), f"gs://{BUCKET}/bench/{count}/", feed.uri)
@@ -184,7 +184,7 @@ def compare(trains: int) -> bool:
         os.environ.update(stack.addresses.environment)
         try:
             generate_transit(
-                Run(run_id="bench", run_date=DAY, since={}, project=PROJECT, location="US", bucket=BUCKET),
+                RunContext(run_id="bench", run_date=DAY, since={}, project=PROJECT, location="US", bucket=BUCKET),
                 *(SEED, MONTH, trains),
             )
             tries: dict[str, list[dict[str, float]]] = {"obvious": [], "goldline": []}

@@ -20,11 +20,11 @@ def build_table(
     source_4: dsl.Input[dsl.Artifact] | None = None,
 ) -> None:
     """Build one table. The sources carry lineage and order; the SELECT names the tables itself."""
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
     from goldline.stages.build_table import build_table
     from goldline.warehouse.artifacts import bigquery_table, numbers
 
-    card = Run.parse(run)
-    built = build_table(card, flow, select, contract)
-    table.uri, table.metadata = bigquery_table(card, built.name)
+    context = RunContext.parse(run)
+    built = build_table(context, flow, select, contract)
+    table.uri, table.metadata = bigquery_table(context, built.name)
     metrics.metadata = numbers(built)

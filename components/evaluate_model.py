@@ -18,14 +18,14 @@ def evaluate_model(
     tolerance: float = 0.005,
 ) -> bool:
     """Judge a model on its test rows; accepted, it is the champion from the run's date on."""
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
     from goldline.stages.evaluate_model import Gate, evaluate_model
 
     if "version" not in model.metadata:  # the history was too short to train one
         return False
     name, version = model.metadata["name"], model.metadata["version"]
     best = f"simulated/{simulated}/{name}" if simulated else ""  # where a simulator keeps what can be known at best
-    judged = evaluate_model(Run.parse(run), flow, name, version, dataset.uri, Gate(floor, tolerance), best)
+    judged = evaluate_model(RunContext.parse(run), flow, name, version, dataset.uri, Gate(floor, tolerance), best)
     metrics.metadata = dict(judged.metrics)
     if judged.curves:
         classification.log_roc_curve(*judged.curves.roc)

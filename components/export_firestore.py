@@ -16,9 +16,9 @@ def export_firestore(
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
     """Export a collection, or what changed in it, typed and pseudonymised as the source's contract says."""
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
     from goldline.stages.export_firestore.export import export_firestore
 
-    exported = export_firestore(Run.parse(run), contract, collection, database, mode)
+    exported = export_firestore(RunContext.parse(run), contract, collection, database, mode)
     files.uri, files.metadata = exported.uri, exported.summary()
     metrics.metadata = exported.counts

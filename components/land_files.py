@@ -10,9 +10,9 @@ def land_files(
     run: str, flow: str, contract: str, files: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics]
 ) -> None:
     """Take in the files that arrived for the run's dates, personal data treated as the source's contract says."""
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
     from goldline.stages.land_files import land_files
 
-    landed = land_files(Run.parse(run), flow, contract)
+    landed = land_files(RunContext.parse(run), flow, contract)
     files.uri, files.metadata = landed.uri, landed.summary()
     metrics.metadata = landed.counts

@@ -21,13 +21,13 @@ def predict(
     features: dsl.Input[dsl.Artifact] | None = None,
 ) -> None:
     """Predict for each row of the date that meets a condition on `@value`, and build the table of predictions."""
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
     from goldline.stages.build_table import build_table
     from goldline.stages.predict import predict
     from goldline.warehouse.artifacts import bigquery_table, numbers
 
-    card = Run.parse(run)
-    predict(card, flow, name, features_contract, where, value)
-    built = build_table(card, flow, select, contract)
-    table.uri, table.metadata = bigquery_table(card, built.name)
+    context = RunContext.parse(run)
+    predict(context, flow, name, features_contract, where, value)
+    built = build_table(context, flow, select, contract)
+    table.uri, table.metadata = bigquery_table(context, built.name)
     metrics.metadata = numbers(built)

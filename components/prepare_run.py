@@ -20,7 +20,7 @@ def prepare_run(
     full_refresh: str,
     train: str,
 ) -> NamedTuple("Prepared", [("run", str), ("train_churn", bool), ("train_headway", bool)]):  # type: ignore[valid-type]
-    """Resolve the date, make every contract's table and view; the run's card, and whether each model is trained."""
+    """Resolve the date, make every contract's table and view; the run's context, and whether each model is trained."""
     from goldline.ml.store import trains
     from goldline.stages.prepare_run import Settings, prepare_run
 
@@ -32,5 +32,5 @@ def prepare_run(
         full_refresh=full_refresh,
         lookback_days=lookback_days,
     )
-    card = prepare_run(job, created, scheduled, run_date, catalog, settings)
-    return card.model_dump_json(), trains(card, "churn", train), trains(card, "headway", train)
+    context = prepare_run(job, created, scheduled, run_date, catalog, settings)
+    return context.model_dump_json(), trains(context, "churn", train), trains(context, "headway", train)

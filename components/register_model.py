@@ -16,8 +16,8 @@ def register_model(
     registered: dsl.Output[VertexModel],
 ) -> None:
     """Make an accepted model a version of one Vertex model, served by the image that made it."""
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
     from goldline.vertex.register import register_model
 
-    made = register_model(Run.parse(run), flow, model.metadata["name"], model.metadata["version"], region, image)
+    made = register_model(RunContext.parse(run), flow, model.metadata["name"], model.metadata["version"], region, image)
     registered.uri, registered.metadata = made.uri, made.metadata

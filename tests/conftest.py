@@ -13,7 +13,7 @@ from google.cloud import bigquery
 from goldline.clients import bigquery_client
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import BUCKET, Addresses, Stack
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from tests.support.warehouse_client import BUCKET as WAREHOUSE_BUCKET
 from tests.support.warehouse_client import PROJECT as WAREHOUSE_PROJECT
 from tests.support.warehouse_client import Servers, Warehouse
@@ -44,7 +44,7 @@ def client(stack: Addresses) -> bigquery.Client:
     return bigquery_client(PROJECT, LOCATION)
 
 
-NewRun = Callable[..., Run]
+NewRun = Callable[..., RunContext]
 
 
 @contextmanager
@@ -55,8 +55,8 @@ def runs(client: bigquery.Client) -> Iterator[NewRun]:
     for dataset in datasets:
         client.create_dataset(dataset)
 
-    def make(day: date = RUN_DATE, since: date | None = None, **more: object) -> Run:
-        run = Run(
+    def make(day: date = RUN_DATE, since: date | None = None, **more: object) -> RunContext:
+        run = RunContext(
             run_id=f"test-{uuid.uuid4().hex[:8]}",
             run_date=day,
             since={"test": since or day},
@@ -73,14 +73,14 @@ def runs(client: bigquery.Client) -> Iterator[NewRun]:
 
 
 @pytest.fixture
-def new_lake(stack: Addresses) -> Callable[..., Run]:
+def new_lake(stack: Addresses) -> Callable[..., RunContext]:
     """Makes runs that share a bucket of this test's own."""
     bucket = f"lake-{uuid.uuid4().hex[:8]}"
     post(stack.storage, f"/storage/v1/b?project={PROJECT}", {"name": bucket})
 
-    def make(day: date = RUN_DATE, **more: object) -> Run:
+    def make(day: date = RUN_DATE, **more: object) -> RunContext:
         run_id = f"test-{uuid.uuid4().hex[:8]}"
-        run = Run(run_id=run_id, run_date=day, since={}, project=PROJECT, location=LOCATION, bucket=bucket)
+        run = RunContext(run_id=run_id, run_date=day, since={}, project=PROJECT, location=LOCATION, bucket=bucket)
         return run.model_copy(update=more)
 
     return make

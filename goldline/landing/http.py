@@ -49,7 +49,7 @@ class _PassingError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Patience:
+class DownloadLimits:
     """How long a server is waited for, and how much is taken from it.
 
     Attributes:
@@ -87,9 +87,9 @@ class Fetched:
 class Fetcher:
     """Fetches files, over http(s) or as a client of the project's Cloud Storage."""
 
-    def __init__(self, project: str, patience: Patience | None = None) -> None:
+    def __init__(self, project: str, patience: DownloadLimits | None = None) -> None:
         self.project = project
-        self.patience = patience or Patience()
+        self.patience = patience or DownloadLimits()
 
     def fetch(self, url: str, to: Path, etag: str = "") -> Fetched | None:
         """Fetch a file.

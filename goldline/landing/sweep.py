@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 
 from goldline.lake import Lake, LakeError
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import now
 from goldline.warehouse.jobs import Jobs
 
@@ -21,11 +21,11 @@ AGE = datetime.timedelta(days=8)
 ATTEMPT = re.compile(r"bronze/.+/attempt=(?P<attempt>(?P<run_id>[^/]+)-[0-9a-f]{8})/")
 
 
-def sweep(run: Run, moment: datetime.datetime | None = None) -> list[str]:
+def sweep(run: RunContext, moment: datetime.datetime | None = None) -> list[str]:
     """Delete what is old enough and was never committed; the paths that were deleted.
 
     Runs with other prefixes of datasets have commits of their own and may share the lake: an attempt is judged only if
-    the card of its run has this run's project and prefix.
+    the context of its run has this run's project and prefix.
     """
     lake = Lake(run.project, run.bucket)
     files: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -47,10 +47,10 @@ def sweep(run: Run, moment: datetime.datetime | None = None) -> list[str]:
     return swept
 
 
-def _is_ours(lake: Lake, run: Run, run_id: str) -> bool:
-    """Whether a run had the same commits as this one; one that left no card is left alone."""
+def _is_ours(lake: Lake, run: RunContext, run_id: str) -> bool:
+    """Whether a run had the same commits as this one; one that left no context is left alone."""
     try:
-        other = Run.parse(lake.read_text(run.model_copy(update={"run_id": run_id}).records + "/run.json"))
+        other = RunContext.parse(lake.read_text(run.model_copy(update={"run_id": run_id}).records + "/run.json"))
     except LakeError:
         return False
     return (other.project, other.dataset_prefix) == (run.project, run.dataset_prefix)

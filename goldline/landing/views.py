@@ -11,13 +11,13 @@ from goldline.clients import TIMEOUT
 from goldline.contracts import arrow
 from goldline.contracts.contract import LANDED_KEYS, SourceContract
 from goldline.lake import Lake
-from goldline.runs.context import EPOCH, Run
+from goldline.runs.context import EPOCH, RunContext
 from goldline.warehouse.schema import fields, shape
 
 ENDING = {"parquet": ".parquet", "jsonl": ".jsonl.gz"}  # of landed files, in whatever form they came
 
 
-def ensure_source(client: bigquery.Client, lake: Lake, contract: SourceContract, run: Run) -> None:
+def ensure_source(client: bigquery.Client, lake: Lake, contract: SourceContract, run: RunContext) -> None:
     """Make the external table and its view, or make them anew where the contract has changed."""
     wanted = external_table(contract, run)
     if not _is_as_declared(client, wanted):
@@ -31,7 +31,7 @@ def ensure_source(client: bigquery.Client, lake: Lake, contract: SourceContract,
     _ensure_view(client, contract, run)
 
 
-def _ensure_view(client: bigquery.Client, contract: SourceContract, run: Run) -> None:
+def _ensure_view(client: bigquery.Client, contract: SourceContract, run: RunContext) -> None:
     view = bigquery.Table(run.table(contract.view))
     view.view_query = newest_commits(contract, run)
     view.description = f"{contract.description} The newest commit of each run date."
@@ -41,7 +41,7 @@ def _ensure_view(client: bigquery.Client, contract: SourceContract, run: Run) ->
         client.create_table(view, timeout=TIMEOUT)
 
 
-def external_table(contract: SourceContract, run: Run) -> bigquery.Table:
+def external_table(contract: SourceContract, run: RunContext) -> bigquery.Table:
     """The table over all landed files of a source, whoever left them there."""
     folder = f"gs://{run.bucket}/{contract.folder}"
     config = _of_lines() if contract.format == "jsonl" else _of_parquet()
@@ -79,12 +79,12 @@ def _of_lines() -> bigquery.ExternalConfig:
     return config
 
 
-def newest_commits(contract: SourceContract, run: Run) -> str:
+def newest_commits(contract: SourceContract, run: RunContext) -> str:
     """The SELECT of the view: files of the newest commit of each date, so no killed or rival attempt is ever read."""
     return _newest_lines(contract, run) if contract.format == "jsonl" else _newest_records(contract, run)
 
 
-def _newest_lines(contract: SourceContract, run: Run) -> str:
+def _newest_lines(contract: SourceContract, run: RunContext) -> str:
     return f"""select
     files.line,
     files.run_date,
@@ -101,7 +101,7 @@ inner join (
     on files.run_date = commits.run_date and files.attempt = commits.attempt"""
 
 
-def _newest_records(contract: SourceContract, run: Run) -> str:
+def _newest_records(contract: SourceContract, run: RunContext) -> str:
     """Parquet's.
 
     Of records that live, only those whose pseudonyms were made with the newest commit's key: after a rotation the

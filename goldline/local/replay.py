@@ -19,7 +19,7 @@ from goldline.local import stack
 from goldline.local.servers import PROJECT
 
 LOCATION = "US"
-# What the parameters of tasks name of the place where they run; the card has the same.
+# What the parameters of tasks name of the place where they run; the context has the same.
 PLACE = {"project": PROJECT, "location": LOCATION, "bucket": stack.BUCKET}
 
 
@@ -76,12 +76,12 @@ def prepare(folder: Path) -> None:
     (inside / "command.json").write_text(words, encoding="utf-8")
 
 
-def _make_tables(catalog: str, card: Mapping[str, Any], prefix: str) -> None:
+def _make_tables(catalog: str, context: Mapping[str, Any], prefix: str) -> None:
     from goldline.stages.prepare_run import Settings, prepare_run
 
     settings = Settings(PROJECT, LOCATION, stack.BUCKET, dataset_prefix=prefix)
     created = datetime.datetime.now(datetime.UTC).isoformat()
-    prepare_run(f"replay-{card['run_id']}", created, "", card["run_date"], catalog, settings)
+    prepare_run(f"replay-{context['run_id']}", created, "", context["run_date"], catalog, settings)
 
 
 def _load_tables(folder: Path, prefix: str) -> None:

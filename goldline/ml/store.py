@@ -33,7 +33,7 @@ from goldline.clients import TIMEOUT, bigquery_client, bigquery_read_client, sto
 from goldline.contracts import arrow
 from goldline.contracts.contract import Column, TableContract, parse
 from goldline.lake import Lake, LakeError
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.warehouse.jobs import JOB_SECONDS, JobError, date_parameter, label
 
 LOG = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ class Model:
 class Store:
     """The versions of one model in the lake."""
 
-    def __init__(self, run: Run, name: str) -> None:
+    def __init__(self, run: RunContext, name: str) -> None:
         self.run = run
         self.name = name
         self.folder = f"models/{run.dataset(name)}"
@@ -292,7 +292,7 @@ class Store:
         since = sorted(p for p in self.lake.list(f"{self.folder}/champions") if p <= self._pointer)
         return str(json.loads(self.lake.read_text(since[-1]))["version"]) if since else None
 
-    def crown(self, version: str) -> None:
+    def promote(self, version: str) -> None:
         """Make a version the champion from the run's date on, by one write."""
         self.lake.write_text(self._pointer, json.dumps({"version": version, "run_id": self.run.run_id}))
 
@@ -331,7 +331,7 @@ def should_train(train: str, run_date: datetime.date, *, has_champion: bool) -> 
     return train == "yes" or (train == "auto" and (run_date.weekday() == TRAINING_WEEKDAY or not has_champion))
 
 
-def trains(run: Run, name: str, train: str) -> bool:
+def trains(run: RunContext, name: str, train: str) -> bool:
     """Whether this run trains the model of that name; a champion that cannot be loaded counts as none."""
     store = Store(run, name)
     version = store.champion()
@@ -428,7 +428,7 @@ def types_of(rows: pa.Table) -> dict[str, str]:
 
 
 def read_rows(
-    run: Run,
+    run: RunContext,
     subject: str,
     sql: str,
     run_date: datetime.date,
@@ -472,7 +472,7 @@ def _downloaded(table: bigquery.TableReference) -> pa.Table:
     return pa.Table.from_batches(batches, schema)
 
 
-def read_parquet(run: Run, path: str) -> pa.Table:
+def read_parquet(run: RunContext, path: str) -> pa.Table:
     """The rows of a Parquet file in the lake.
 
     Raises:
@@ -481,7 +481,7 @@ def read_parquet(run: Run, path: str) -> pa.Table:
     return pq.read_table(io.BytesIO(read_bytes(run, path)))
 
 
-def read_bytes(run: Run, path: str) -> bytes:
+def read_bytes(run: RunContext, path: str) -> bytes:
     """The content of an object of the lake.
 
     Raises:

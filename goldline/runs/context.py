@@ -1,4 +1,4 @@
-"""A run's card: what every task of one run must agree on, made once by prepare_run and handed on as one string."""
+"""RunContext: settings and identifiers shared by all tasks of one run, passed as JSON."""
 
 import datetime
 from typing import Self
@@ -9,7 +9,7 @@ EPOCH = datetime.date(1970, 1, 1)
 EVERYTHING = "all"
 
 
-class Run(BaseModel):
+class RunContext(BaseModel):
     """One run of the pipeline for one date.
 
     Attributes:
@@ -35,7 +35,7 @@ class Run(BaseModel):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a card that prepare_run wrote."""
+        """Read a context that prepare_run wrote."""
         return cls.model_validate_json(text)
 
     def dataset(self, name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from goldline.lake import Lake
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 
 LOG = logging.getLogger(__name__)
 ERROR_LENGTH = 2000
@@ -72,7 +72,7 @@ class Record(BaseModel):
 
 
 @contextmanager
-def recorded(run: Run, name: str, flow: str) -> Iterator[Record]:
+def recorded(run: RunContext, name: str, flow: str) -> Iterator[Record]:
     """A record to fill in; it is written when the block ends, also when it fails."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     record = Record(name=name, flow=flow, started_at=now())
@@ -88,7 +88,7 @@ def recorded(run: Run, name: str, flow: str) -> Iterator[Record]:
         _write(run, record)
 
 
-def _write(run: Run, record: Record) -> None:
+def _write(run: RunContext, record: Record) -> None:
     text = record.model_dump_json(indent=1)
     if record.status == "succeeded":
         Lake(run.project, run.bucket).write_text(f"{run.records}/tasks/{record.name}.json", text)
@@ -99,16 +99,16 @@ def _write(run: Run, record: Record) -> None:
         LOG.warning("the record of %s could not be written: %s", record.name, error)
 
 
-def earlier(run: Run, name: str) -> Record | None:
+def earlier(run: RunContext, name: str) -> Record | None:
     """The record that an earlier try of the task left in this run, if it succeeded."""
     lake, path = Lake(run.project, run.bucket), f"{run.records}/tasks/{name}.json"
-    if is_retry() or not lake.exists(path):
+    if retry_marker() or not lake.exists(path):
         return None
     record = Record.model_validate_json(lake.read_text(path))
     return record if record.status == "succeeded" else None
 
 
-def is_retry() -> str:
+def retry_marker() -> str:
     """What `goldline retry` marks its tries with; empty in a run: whoever retries by hand wants the work done again."""
     return os.environ.get("GOLDLINE_RETRY", "")
 

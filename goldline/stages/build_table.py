@@ -25,7 +25,7 @@ from google.cloud import bigquery
 from goldline.clients import TIMEOUT
 from goldline.contracts.contract import TableContract, parse, quoted
 from goldline.contracts.sql import prefixed
-from goldline.runs.context import EPOCH, Run
+from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.ops import RejectedRow
 from goldline.runs.records import CheckResult, Record, TableResult, earlier, now, recorded
 from goldline.warehouse import statements
@@ -45,7 +45,7 @@ class ConservationError(RuntimeError):
     """Rows were lost between SELECT and table: a fault of goldline, not of the data."""
 
 
-def build_table(run: Run, flow: str, select: str, contract_text: str) -> TableResult:
+def build_table(run: RunContext, flow: str, select: str, contract_text: str) -> TableResult:
     """Build one table and record it; a try that finds its work already done in this run does nothing.
 
     Raises:
@@ -73,7 +73,7 @@ def build_table(run: Run, flow: str, select: str, contract_text: str) -> TableRe
 class Builder:
     """One build of one table. The stages bear the run's name and stay when a step fails, for whoever looks into it."""
 
-    def __init__(self, run: Run, flow: str, select: str, contract: TableContract, record: Record) -> None:
+    def __init__(self, run: RunContext, flow: str, select: str, contract: TableContract, record: Record) -> None:
         self.run = run
         self.contract = contract
         self.record = record

@@ -10,7 +10,7 @@ import pyarrow as pa
 from goldline.lake import Lake
 from goldline.ml.scores import Curves, scored
 from goldline.ml.store import BASELINE, LABEL, ModelError, Signature, Store, Vector, read_parquet, types_of
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import CheckResult, ModelResult, recorded
 
 LOG = logging.getLogger(__name__)
@@ -58,11 +58,11 @@ class _Judges:
         return {name: round(value, 6) for name, value in found.items()}
 
 
-def evaluate_model(run: Run, flow: str, name: str, version: str, dataset: str, gate: Gate, best: str) -> Judged:
+def evaluate_model(run: RunContext, flow: str, name: str, version: str, dataset: str, gate: Gate, best: str) -> Judged:
     """Judge a version, record it, and crown it if it passes.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         flow: the flow that the model is of.
         name: the model's.
         version: the challenger.
@@ -87,7 +87,7 @@ def evaluate_model(run: Run, flow: str, name: str, version: str, dataset: str, g
         accepted = not any(check.failing for check in record.checks)
         record.models = [ModelResult(name=name, version=version, accepted=accepted, metrics=metrics)]
         if accepted:
-            store.crown(version)
+            store.promote(version)
         LOG.info("%s %s: %s, %s", name, version, "accepted" if accepted else _why(record.checks), metrics)
         return Judged(accepted, metrics, Curves.of(judges.truth, judges.says[""]) if kind == "classification" else None)
 
@@ -115,7 +115,7 @@ def _champion(store: Store, rows: pa.Table, challenger: str) -> dict[str, Vector
         return {}
 
 
-def _best(run: Run, rows: pa.Table, folder: str) -> dict[str, Vector]:
+def _best(run: RunContext, rows: pa.Table, folder: str) -> dict[str, Vector]:
     """What the best possible judge says, if it is known for each of the rows."""
     path = f"{folder}/cutoff={rows.column('cutoff')[0]}.parquet" if folder and "cutoff" in rows.column_names else ""
     if not path or not Lake(run.project, run.bucket).exists(path):

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from goldline.lake import Lake, LakeError
 from goldline.landing.sweep import sweep
 from goldline.runs import ops
-from goldline.runs.context import EPOCH, Run
+from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.records import ModelResult, Record, TableResult, now
 from goldline.stages.prepare_run import Settings
 from goldline.warehouse.jobs import JobError, Jobs
@@ -51,7 +51,7 @@ def finish_run(job: str, run_date: str, settings: Settings, flows_text: str, sta
 
     Args:
         job: name of the pipeline job.
-        run_date: as it was asked for; the card knows better, if prepare_run came so far.
+        run_date: as it was asked for; the context knows better, if prepare_run came so far.
         settings: where the run read and wrote.
         flows_text: JSON of the tables of each flow: a flow is finished when all its tables are built.
         state: how the pipeline's tasks ended, as KFP tells it.
@@ -70,7 +70,7 @@ def finish_run(job: str, run_date: str, settings: Settings, flows_text: str, sta
     return summary
 
 
-def _sweep(run: Run) -> None:
+def _sweep(run: RunContext) -> None:
     try:
         swept = sweep(run)
     except (
@@ -84,9 +84,9 @@ def _sweep(run: Run) -> None:
         LOG.info("%d files of attempts that nobody committed were deleted", len(swept))
 
 
-def _card(lake: Lake, job: str, run_date: str, settings: Settings) -> tuple[Run, bool]:
-    """The run's card, or one made up from the parameters where prepare_run failed."""
-    made_up = Run(
+def _card(lake: Lake, job: str, run_date: str, settings: Settings) -> tuple[RunContext, bool]:
+    """The run's context, or one made up from the parameters where prepare_run failed."""
+    made_up = RunContext(
         run_id=job,
         run_date=datetime.date.fromisoformat(run_date) if run_date else EPOCH,
         since={},
@@ -96,17 +96,17 @@ def _card(lake: Lake, job: str, run_date: str, settings: Settings) -> tuple[Run,
         dataset_prefix=settings.dataset_prefix,
     )
     try:
-        return Run.parse(lake.read_text(f"{made_up.records}/run.json")), True
+        return RunContext.parse(lake.read_text(f"{made_up.records}/run.json")), True
     except LakeError:
         return made_up, False
 
 
-def _records(lake: Lake, run: Run) -> list[Record]:
+def _records(lake: Lake, run: RunContext) -> list[Record]:
     records = [Record.model_validate_json(lake.read_text(path)) for path in lake.list(f"{run.records}/tasks")]
     return sorted(records, key=lambda r: r.started_at)
 
 
-def _summary(run: Run, is_prepared: bool, records: Sequence[Record], state: str, error: str | None) -> Summary:
+def _summary(run: RunContext, is_prepared: bool, records: Sequence[Record], state: str, error: str | None) -> Summary:
     ended = [r.finished_at for r in records if r.finished_at]
     seconds = (max(ended) - records[0].started_at).total_seconds() if ended else 0.0
     said = [f"{r.name}: {r.error}" for r in records if r.error]
@@ -129,7 +129,7 @@ def _summary(run: Run, is_prepared: bool, records: Sequence[Record], state: str,
 
 
 def _write_ops(
-    run: Run, is_prepared: bool, summary: Summary, records: Sequence[Record], flows: Mapping[str, Sequence[str]]
+    run: RunContext, is_prepared: bool, summary: Summary, records: Sequence[Record], flows: Mapping[str, Sequence[str]]
 ) -> None:
     jobs = Jobs(run, "finish_run")
     rows: dict[str, Iterable[ops.OpsRow]] = {"ops.runs": _run_rows(run, summary, records, flows)}
@@ -148,7 +148,7 @@ def _write_ops(
 
 
 def _run_rows(
-    run: Run, summary: Summary, records: Sequence[Record], flows: Mapping[str, Sequence[str]]
+    run: RunContext, summary: Summary, records: Sequence[Record], flows: Mapping[str, Sequence[str]]
 ) -> list[ops.RunRow]:
     """A row for the run as a whole, and one for each flow that it ran."""
     succeeded = {r.name for r in records if r.status == "succeeded"}
@@ -168,12 +168,12 @@ def _run_rows(
     ]
 
 
-def _table_row(run: Run, table: TableResult) -> ops.TableRow:
+def _table_row(run: RunContext, table: TableResult) -> ops.TableRow:
     content = table.model_dump()
     return ops.TableRow(run_id=run.run_id, run_date=run.run_date, table_name=content.pop("name"), **content)
 
 
-def _check_rows(run: Run, records: Sequence[Record]) -> Iterable[ops.CheckRow]:
+def _check_rows(run: RunContext, records: Sequence[Record]) -> Iterable[ops.CheckRow]:
     for check in (c for r in records for c in r.checks):
         yield ops.CheckRow(
             run_id=run.run_id,
@@ -186,7 +186,7 @@ def _check_rows(run: Run, records: Sequence[Record]) -> Iterable[ops.CheckRow]:
         )
 
 
-def _model_rows(run: Run, models: Sequence[ModelResult]) -> Iterable[ops.ModelRow]:
+def _model_rows(run: RunContext, models: Sequence[ModelResult]) -> Iterable[ops.ModelRow]:
     for model in models:
         for metric, value in model.metrics.items():
             yield ops.ModelRow(

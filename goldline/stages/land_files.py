@@ -28,7 +28,7 @@ from goldline.landing.json_lines import CHUNK as PIECE
 from goldline.landing.json_lines import Lines
 from goldline.privacy.masks import Treatment
 from goldline.privacy.pseudonym import load_key
-from goldline.runs.context import EPOCH, Run
+from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.ops import Commit
 from goldline.runs.records import CheckResult, Record, now, recorded
 from goldline.warehouse.jobs import Jobs
@@ -97,11 +97,11 @@ class LandedFile:
     cut: int
 
 
-def land_files(run: Run, flow: str, contract_text: str) -> Landed:
+def land_files(run: RunContext, flow: str, contract_text: str) -> Landed:
     """Land what arrived for the dates from the flow's `since` to the run's.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         flow: the flow that the source belongs to.
         contract_text: the source's contract, as JSON.
 
@@ -122,7 +122,7 @@ def land_files(run: Run, flow: str, contract_text: str) -> Landed:
 class Landing:
     """One attempt to land the files of some dates."""
 
-    def __init__(self, run: Run, contract: SourceContract) -> None:
+    def __init__(self, run: RunContext, contract: SourceContract) -> None:
         self.run = run
         self.contract = contract
         self.lake = Lake(run.project, run.bucket)

@@ -16,7 +16,7 @@ from google.cloud import bigquery
 
 from goldline.contracts.contract import Column, Row, TableContract
 from goldline.ml.store import ModelError, Store, conformed, features_of, keys, read_rows
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.ops import Prediction
 from goldline.runs.records import CheckResult, now, recorded
 from goldline.warehouse.jobs import Jobs
@@ -27,11 +27,11 @@ TABLE = "ops.predictions"
 LATE_DAYS = 14  # that the newest day of a table may lie before the run's date
 
 
-def predict(run: Run, flow: str, name: str, contract_text: str, where: str = "true", value: str = "") -> int:
+def predict(run: RunContext, flow: str, name: str, contract_text: str, where: str = "true", value: str = "") -> int:
     """Predict, and how many rows that made; none where there is no champion on the run's date.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         flow: the flow that the model is of.
         name: the model's.
         contract_text: the contract of the features' table.
@@ -64,7 +64,9 @@ def predict(run: Run, flow: str, name: str, contract_text: str, where: str = "tr
         return len(values)
 
 
-def _features(run: Run, name: str, contract: TableContract, columns: list[Column], which: tuple[str, str]) -> pa.Table:
+def _features(
+    run: RunContext, name: str, contract: TableContract, columns: list[Column], which: tuple[str, str]
+) -> pa.Table:
     """The features' rows of the date, keys first, in the keys' order."""
     day = run.run_date if contract.write == "snapshot" else _newest(run, name, contract)
     listed = ", ".join(f"`{c.name}`" for c in columns)
@@ -79,7 +81,7 @@ def _features(run: Run, name: str, contract: TableContract, columns: list[Column
     return rows.sort_by([(key, "ascending") for key in keys(contract)])
 
 
-def _newest(run: Run, name: str, contract: TableContract) -> datetime.date:
+def _newest(run: RunContext, name: str, contract: TableContract) -> datetime.date:
     """The newest day that a table has, of the two weeks up to the run's date."""
     day = f"`{contract.partition_by}`"
     sql = (
@@ -100,6 +102,6 @@ def _predictions(rows: pa.Table, key: list[str], values: list[float], common: Ro
         yield Prediction(**common, key=text, value=value, loaded_at=loaded_at).model_dump(mode="json")
 
 
-def _load(run: Run, name: str, rows: list[Row]) -> None:
+def _load(run: RunContext, name: str, rows: list[Row]) -> None:
     jobs = Jobs(run, f"predict_{name}")
     jobs.append("load", rows, run.table(TABLE), fields(Prediction.columns()))

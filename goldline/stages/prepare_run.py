@@ -18,7 +18,7 @@ from goldline.contracts.sql import prefixed, reads
 from goldline.lake import Lake
 from goldline.landing.views import ensure_source
 from goldline.runs import dates, parameters
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.ops import PARTITIONED_BY, TABLES, RejectedRow
 from goldline.runs.records import recorded
 from goldline.warehouse import statements
@@ -49,8 +49,8 @@ class Settings:
         return self.bucket or f"{self.resolved_project()}-goldline"
 
 
-def prepare_run(job: str, created: str, scheduled: str, run_date: str, catalog: str, settings: Settings) -> Run:
-    """Make the run's card and all tables.
+def prepare_run(job: str, created: str, scheduled: str, run_date: str, catalog: str, settings: Settings) -> RunContext:
+    """Make the run's context and all tables.
 
     Args:
         job: name of the pipeline job.
@@ -67,7 +67,7 @@ def prepare_run(job: str, created: str, scheduled: str, run_date: str, catalog: 
     parameters.check({"run_date": run_date, **vars(settings)})
     content = json.loads(catalog)
     contracts = [parse(c, "a contract in the spec") for c in content["contracts"]]
-    run = Run(
+    run = RunContext(
         run_id=job,
         run_date=dates.resolve(run_date, scheduled, created),
         since={},
@@ -94,7 +94,7 @@ def prepare_run(job: str, created: str, scheduled: str, run_date: str, catalog: 
     return run
 
 
-def _make_tables(client: bigquery.Client, run: Run, contracts: list[Contract]) -> None:
+def _make_tables(client: bigquery.Client, run: RunContext, contracts: list[Contract]) -> None:
     for name in DATASETS:
         ensure_dataset(client, run, name)
     for name, row in TABLES.items():
@@ -111,7 +111,7 @@ def _make_tables(client: bigquery.Client, run: Run, contracts: list[Contract]) -
             LOG.warning("%s", error)
 
 
-def _make_views(jobs: Jobs, run: Run, contracts: list[Contract], selects: dict[str, str]) -> None:
+def _make_views(jobs: Jobs, run: RunContext, contracts: list[Contract], selects: dict[str, str]) -> None:
     views = {c.table: c for c in contracts if isinstance(c, TableContract) and c.write == "view"}
     order = TopologicalSorter({name: reads(selects[name]) & views.keys() for name in views}).static_order()
     for name in order:
@@ -133,7 +133,7 @@ def _select_label(client: bigquery.Client, view: str) -> str | None:
         return None
 
 
-def _finished(jobs: Jobs, run: Run) -> dict[str, date | None]:
+def _finished(jobs: Jobs, run: RunContext) -> dict[str, date | None]:
     """By flow, the last date before the run's that was finished."""
     sql = (
         f"select flow, max(if(status = 'succeeded' and run_date < date '{run.run_date}', run_date, null)) as last_date "
@@ -142,5 +142,5 @@ def _finished(jobs: Jobs, run: Run) -> dict[str, date | None]:
     return {row["flow"]: row["last_date"] for row in jobs.query("finished", sql)}
 
 
-def _spans(run: Run) -> str:
+def _spans(run: RunContext) -> str:
     return ", ".join(f"of {flow} since {day}" for flow, day in run.since.items()) or "since the beginning"

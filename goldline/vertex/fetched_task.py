@@ -81,19 +81,19 @@ def _chosen(inputs: Inputs, task: str) -> str:
 def tables_of(parameters: Mapping[str, Any], artifacts: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, str]:
     """The full names of the tables that a task reads, by what goldline calls them."""
     found = {}
-    card = json.loads(parameters["run"]) if "run" in parameters else {}
-    prefix = card.get("dataset_prefix", "")
+    context = json.loads(parameters["run"]) if "run" in parameters else {}
+    prefix = context.get("dataset_prefix", "")
     for metadata in (a.get("metadata", {}) for each in artifacts.values() for a in each):
         if {"projectId", "datasetId", "tableId"} <= metadata.keys():
             dataset = str(metadata["datasetId"])
             found[f"{dataset.removeprefix(prefix)}.{metadata['tableId']}"] = (
                 f"{metadata['projectId']}.{dataset}.{metadata['tableId']}"
             )
-    if card:
+    if context:
         named = reads(parameters["select"]) if "select" in parameters else set()
         # What a source's view shows is files, which come as an artifact, and the commits that count them in.
         wanted = {COMMITS if name in _views() else name for name in named}
-        found |= {name: f"{card['project']}.{prefix}{name}" for name in sorted(wanted)}
+        found |= {name: f"{context['project']}.{prefix}{name}" for name in sorted(wanted)}
     return found
 
 

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 
 from goldline.ml.store import Store
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import recorded
 from goldline.vertex.api import Cloud
 from goldline.vertex.registry import Registry, Version
@@ -20,11 +20,11 @@ class Registered:
     metadata: dict[str, str]
 
 
-def register_model(run: Run, flow: str, name: str, version: str, region: str, image: str) -> Registered:
+def register_model(run: RunContext, flow: str, name: str, version: str, region: str, image: str) -> Registered:
     """Register a version once; again, it is found.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         flow: the flow that the model is of.
         name: the model's.
         version: the one that was accepted.

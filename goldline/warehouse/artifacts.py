@@ -2,10 +2,10 @@
 
 from pydantic import BaseModel
 
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 
 
-def bigquery_table(run: Run, table: str) -> tuple[str, dict[str, str]]:
+def bigquery_table(run: RunContext, table: str) -> tuple[str, dict[str, str]]:
     """URI and metadata of a google.BQTable.
 
     The form is that of google-cloud-pipeline-components (types.artifact_types.BQTable), with its three keys alone.

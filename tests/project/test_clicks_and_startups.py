@@ -17,7 +17,7 @@ from components.startups.generate_startups.startup_files import generate_startup
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Addresses
-from goldline.runs.context import EPOCH, Run
+from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.records import TableResult
 from goldline.spec.tables import everything, select, source
 from goldline.stages.build_table import build_table
@@ -31,13 +31,13 @@ SEED, EVENTS, CUSTOMERS, CHANGES = 7, 150, 40, 5
 class Place:
     """A bucket and datasets of the test's own."""
 
-    def __init__(self, client: bigquery.Client, run: Run) -> None:
+    def __init__(self, client: bigquery.Client, run: RunContext) -> None:
         settings = Settings(run.project, run.location, run.bucket, run.dataset_prefix)
         self.client = client
         self.run = prepare_run(run.run_id, "", "", DAY.isoformat(), everything(), settings)
         self.lake = Lake(run.project, run.bucket)
 
-    def night(self, day: date, since: date = EPOCH) -> Run:
+    def night(self, day: date, since: date = EPOCH) -> RunContext:
         content = {"run_id": f"night-{uuid.uuid4().hex[:8]}", "run_date": day}
         return self.run.model_copy(update={**content, "since": {"clickstream": since, "startups": since}})
 
@@ -55,7 +55,7 @@ class Place:
 def place(
     client: bigquery.Client,
     stack: Addresses,
-    new_run: Callable[..., Run],
+    new_run: Callable[..., RunContext],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Place:
@@ -67,7 +67,7 @@ def place(
     return Place(client, new_run(bucket=bucket))
 
 
-def build(card: Run, flow: str, *tables: str) -> list[TableResult]:
+def build(card: RunContext, flow: str, *tables: str) -> list[TableResult]:
     return [build_table(card, flow, select(f"{flow}/{table}"), source(f"{flow}/{table}")) for table in tables]
 
 

@@ -16,7 +16,7 @@ from goldline.lake import Lake
 from goldline.landing.views import ensure_source
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Addresses
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit, RejectedRow
 from goldline.spec.tables import contracts, select, source
 from goldline.stages.build_table import build_table
@@ -43,7 +43,7 @@ def documents(stack: Addresses) -> firestore.CollectionReference:
 
 
 @pytest.fixture
-def run(new_run: Callable[..., Run], stack: Addresses) -> Run:
+def run(new_run: Callable[..., RunContext], stack: Addresses) -> RunContext:
     """A run with a lake of its own."""
     bucket = f"scan-{uuid.uuid4().hex[:8]}"
     post(stack.storage, f"/storage/v1/b?project={PROJECT}", {"name": bucket})
@@ -52,7 +52,7 @@ def run(new_run: Callable[..., Run], stack: Addresses) -> Run:
 
 
 def export_and_build(
-    run: Run, client: bigquery.Client, contract: SourceContract, documents: firestore.CollectionReference
+    run: RunContext, client: bigquery.Client, contract: SourceContract, documents: firestore.CollectionReference
 ) -> dict[str, str]:
     """Documents to silver; what then stands in the lake and in the warehouse, by name."""
     table = contracts()[SILVER]
@@ -68,7 +68,7 @@ def export_and_build(
     return dict(texts(run, client, contract.source, contract.view, table.table, table.rejected_table))
 
 
-def texts(run: Run, client: bigquery.Client, *tables: str) -> Iterator[tuple[str, str]]:
+def texts(run: RunContext, client: bigquery.Client, *tables: str) -> Iterator[tuple[str, str]]:
     for name in tables:
         rows = [dict(row.items()) for row in client.query_and_wait(f"select * from `{run.table(name)}`")]
         assert rows
@@ -77,7 +77,7 @@ def texts(run: Run, client: bigquery.Client, *tables: str) -> Iterator[tuple[str
 
 
 def test_without_the_rules_the_same_scan_finds_what_the_documents_tell(
-    run: Run, client: bigquery.Client, documents: firestore.CollectionReference
+    run: RunContext, client: bigquery.Client, documents: firestore.CollectionReference
 ) -> None:
     declared = json.loads(source("sales/ext_sales"))
     bare = parse({**declared, "columns": without_rules(declared["columns"])}, "ext_sales without its rules")

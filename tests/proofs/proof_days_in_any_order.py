@@ -16,7 +16,7 @@ from google.cloud import bigquery
 
 from components.sales.generate_sales.sales_documents import generate_sales
 from goldline.contracts.contract import TableContract
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.spec.tables import contracts, everything, select, source
 from goldline.stages.build_table import build_table
 from goldline.stages.export_firestore.export import export_firestore
@@ -27,7 +27,7 @@ TABLES = ["sales/stg_sales", "sales/dim_customer", "sales/fct_sales"]
 DATABASE = "(default)"
 
 
-def run_day(run: Run, day: date, collection: str) -> None:
+def run_day(run: RunContext, day: date, collection: str) -> None:
     """What the pipeline does for one date."""
     settings = Settings(run.project, run.location, run.bucket, run.dataset_prefix)
     job = f"{run.run_id}-{uuid.uuid4().hex[:8]}"
@@ -38,7 +38,7 @@ def run_day(run: Run, day: date, collection: str) -> None:
         build_table(card, "sales", select(table), source(table))
 
 
-def content(client: bigquery.Client, run: Run) -> dict[str, list[str]]:
+def content(client: bigquery.Client, run: RunContext) -> dict[str, list[str]]:
     """All rows, load metadata aside."""
     found = {}
     for path in TABLES:
@@ -54,7 +54,9 @@ def _content(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(1500)
-def test_fourteen_days_in_any_order_give_the_same_rows(client: bigquery.Client, new_run: Callable[..., Run]) -> None:
+def test_fourteen_days_in_any_order_give_the_same_rows(
+    client: bigquery.Client, new_run: Callable[..., RunContext]
+) -> None:
     days = [FIRST + timedelta(days=n) for n in range(DAYS)]
     dice = random.Random(SEED)
     shuffled = dice.sample(days[1:], DAYS - 1)

@@ -12,7 +12,7 @@ from goldline.local.servers import PROJECT
 from goldline.local.stack import BUCKET
 from goldline.ml import store as models
 from goldline.ml.store import Feature, Signature, Store
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import Record
 from goldline.stages.evaluate_model import Gate, Judged, evaluate_model
 
@@ -66,7 +66,7 @@ class Shelf:
     """The models of one test; nothing here needs a warehouse."""
 
     def __init__(self) -> None:
-        self.run = Run(
+        self.run = RunContext(
             run_id=f"test-{uuid.uuid4().hex[:8]}",
             run_date=DAY,
             since={},
@@ -90,7 +90,7 @@ class Shelf:
         forged = self.store.signature(version).model_copy(update=changes)
         self.store.lake.write_text(self.store.path(version, "signature.json"), forged.model_dump_json())
 
-    def judge(self, version: str, run: Run | None = None, *, floor: float = 0.6, best: str = "") -> Judged:
+    def judge(self, version: str, run: RunContext | None = None, *, floor: float = 0.6, best: str = "") -> Judged:
         run = run or self.run
         return evaluate_model(run, "sales", "churn", version, self.store.test_uri(version), Gate(floor, 0.005), best)
 

@@ -18,7 +18,7 @@ from goldline.firestore.values import Proto
 from goldline.lake import Lake
 from goldline.landing.views import ensure_source
 from goldline.local.servers import PROJECT
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit
 from goldline.spec.tables import SQL, _travelling, contracts
 from goldline.stages.build_table import build_table
@@ -44,14 +44,14 @@ def sales_source() -> SourceContract:
 class Shop:
     """A collection, and a warehouse that it is exported to."""
 
-    new_run: Callable[..., Run]
+    new_run: Callable[..., RunContext]
     contract: SourceContract
     documents: firestore.CollectionReference = field(
         default_factory=lambda: firestore_client(PROJECT).collection(f"sales-{uuid.uuid4().hex[:8]}")
     )
 
     @classmethod
-    def open(cls, new_run: Callable[..., Run]) -> "Shop":
+    def open(cls, new_run: Callable[..., RunContext]) -> "Shop":
         """A shop with a collection of its own and a folder of the lake of its own: a query lists all files of both."""
         source = sales_source().model_copy(update={"source": f"bronze.ext_s{uuid.uuid4().hex[:8]}"})
         shop, run = cls(new_run, source), new_run()
@@ -76,7 +76,7 @@ class Shop:
             batch.set(self.documents.document(name), {"sale_id": name, **SALE, "updated_at": changed})
         batch.commit()
 
-    def export(self, day: date, mode: str = "auto", run: Run | None = None) -> Exported:
+    def export(self, day: date, mode: str = "auto", run: RunContext | None = None) -> Exported:
         run = run or self.new_run(day)
         return export_firestore(run, self.contract.model_dump_json(), self.documents.id, "(default)", mode)
 

@@ -22,7 +22,7 @@ from components.clickstream.generate_clickstream.visits import Shop
 from components.simulation.folder import Folder
 from components.simulation.text import split
 from goldline.lake import Lake
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import recorded
 
 LOG = logging.getLogger(__name__)
@@ -43,11 +43,11 @@ class Portion:
     is_last_words: bool = False
 
 
-def generate_clickstream(run: Run, seed: int, days: int, events: int, customers: int) -> dict[str, int | float]:
+def generate_clickstream(run: RunContext, seed: int, days: int, events: int, customers: int) -> dict[str, int | float]:
     """Write the tracker's files up to the run's date, and the truth about their sessions beside them.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         seed: seed of all that is random.
         days: days that a first run writes; later runs write what has been missing since the last one.
         events: events a day, about.

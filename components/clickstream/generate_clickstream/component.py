@@ -11,6 +11,6 @@ def generate_clickstream(
 ) -> None:
     """Write the clicks of a simulated web shop up to the run's date; refuses a folder that it did not make."""
     from components.clickstream.generate_clickstream.click_files import generate_clickstream
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
 
-    metrics.metadata = generate_clickstream(Run.parse(run), seed, days, events, customers)
+    metrics.metadata = generate_clickstream(RunContext.parse(run), seed, days, events, customers)

@@ -11,6 +11,6 @@ def generate_sales(
 ) -> None:
     """Write the sales of a simulated shop up to the run's date; refuses a collection that it did not make."""
     from components.sales.generate_sales.sales_documents import generate_sales
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
 
-    metrics.metadata = generate_sales(Run.parse(run), collection, database, seed, days, customers)
+    metrics.metadata = generate_sales(RunContext.parse(run), collection, database, seed, days, customers)

@@ -29,7 +29,7 @@ from goldline.clients import TIMEOUT, firestore_client
 from goldline.firestore.calls import Database
 from goldline.firestore.writer import Named, write
 from goldline.lake import Lake
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import recorded
 
 LOG = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Mark:
 
 
 def generate_sales(
-    run: Run, collection: str, database: str, seed: int, days: int, customers: int
+    run: RunContext, collection: str, database: str, seed: int, days: int, customers: int
 ) -> dict[str, int | float]:
     """Write the shop's documents up to the run's date, and the best churn probabilities whose window ends there.
 
@@ -159,7 +159,7 @@ def _planted(
     return dict(found)
 
 
-def _judge(run: Run, collection: str, world: World, first: datetime.date) -> None:
+def _judge(run: RunContext, collection: str, world: World, first: datetime.date) -> None:
     """Lay down the best churn probabilities at the cut-off whose window ends with the run's date, if there is one."""
     cutoff = run.run_date - DAY * WINDOW
     if cutoff < first:

@@ -34,7 +34,7 @@ from goldline.ml.store import (
     matrix,
     read_rows,
 )
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import CheckResult, recorded
 
 LOG = logging.getLogger(__name__)
@@ -86,11 +86,11 @@ class Rows:
                 )
 
 
-def train_churn(run: Run, select: str, contract_text: str, seed: int) -> Trained | None:
+def train_churn(run: RunContext, select: str, contract_text: str, seed: int) -> Trained | None:
     """Train a version and put it into the lake; None where the history is too short.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         select: the SELECT of the features' table.
         contract_text: its contract.
         seed: of what is drawn at random.
@@ -128,14 +128,14 @@ def reach() -> datetime.timedelta:
     return HORIZON + HORIZON + HISTORY_MIN
 
 
-def first_sale(run: Run) -> datetime.date | None:
+def first_sale(run: RunContext) -> datetime.date | None:
     """The day of the first sale."""
     found = read_rows(run, NAME, FIRST_SALE.format(sales=run.table("gold.fct_sales")), run.run_date)
     first: datetime.date | None = found.column("first_sale")[0].as_py()
     return first
 
 
-def read(run: Run, select: str, contract: TableContract, days: Sequence[datetime.date], seed: int) -> Rows:
+def read(run: RunContext, select: str, contract: TableContract, days: Sequence[datetime.date], seed: int) -> Rows:
     """The rows of all cut-offs; those of the first are the test."""
     text = prefixed(select.rstrip().rstrip(";"), run.dataset_prefix)
     sql = TRAINING.format(select=text, sales=run.table("gold.fct_sales"))

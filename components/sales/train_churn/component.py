@@ -18,9 +18,9 @@ def train_churn(
 ) -> bool:
     """Train on past cut-offs of the features' SELECT; whether the history was long enough to."""
     from components.sales.train_churn.churn_model import train_churn
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
 
-    trained = train_churn(Run.parse(run), select, contract, seed)
+    trained = train_churn(RunContext.parse(run), select, contract, seed)
     if trained is None:
         return False
     model.uri, model.metadata = trained.model_uri, trained.summary()

@@ -9,6 +9,6 @@ from goldline.spec.task import task
 def generate_startups(run: str, seed: int, changes: int, metrics: dsl.Output[dsl.Metrics]) -> None:
     """Write the weekly loads of a simulated register that are due; refuses a folder that it did not make."""
     from components.startups.generate_startups.startup_files import generate_startups
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
 
-    metrics.metadata = generate_startups(Run.parse(run), seed, changes)
+    metrics.metadata = generate_startups(RunContext.parse(run), seed, changes)

@@ -18,7 +18,7 @@ from components.startups.generate_startups.register import Register
 from components.startups.generate_startups.startup_lines import TRUTH, chunks
 from goldline.lake import Lake
 from goldline.privacy.pseudonym import Key, load_key
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import recorded
 
 LOG = logging.getLogger(__name__)
@@ -26,14 +26,14 @@ SOURCE = "startups"
 LINES_A_FILE = 100_000
 
 
-def generate_startups(run: Run, seed: int, changes: int) -> dict[str, int | float]:
+def generate_startups(run: RunContext, seed: int, changes: int) -> dict[str, int | float]:
     """Write the loads that are due by the run's date, and the startups' history beside them.
 
     The first run's date is that of the full load; a load of changes is due each seventh day after it, and lies under
     that day. A run on any other day, with nothing missing, writes nothing.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         seed: seed of all that is random.
         changes: changes a week, about; the full load has twenty times as many startups.
 

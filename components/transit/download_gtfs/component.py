@@ -11,8 +11,8 @@ def download_gtfs(
 ) -> None:
     """Bring the schedule into the lake, as it came and as typed Parquet; what is no feed leaves the last one."""
     from components.transit.download_gtfs.feed_download import download_gtfs
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
 
-    downloaded = download_gtfs(Run.parse(run), gtfs_url, simulated)
+    downloaded = download_gtfs(RunContext.parse(run), gtfs_url, simulated)
     feed.uri, feed.metadata = downloaded.uri, downloaded.summary()
     metrics.metadata = downloaded.counts

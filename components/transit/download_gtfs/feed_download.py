@@ -32,7 +32,7 @@ from components.transit.gtfs import (
 from components.transit.history import simulated_gtfs_url
 from goldline.lake import Lake, LakeError
 from goldline.landing.http import Fetched, Fetcher
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import CheckResult, Record, now, recorded
 
 LOG = logging.getLogger(__name__)
@@ -66,11 +66,13 @@ class Downloaded:
         return {"is_new": int(self.is_new), "bytes": self.manifest.bytes, **rows, **found}
 
 
-def download_gtfs(run: Run, gtfs_url: str, simulated: bool = False, fetcher: Fetcher | None = None) -> Downloaded:
+def download_gtfs(
+    run: RunContext, gtfs_url: str, simulated: bool = False, fetcher: Fetcher | None = None
+) -> Downloaded:
     """Bring a feed into the lake, unless it is there.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         gtfs_url: the archive's address, http(s):// or gs://.
         simulated: whether the simulated city's feed is taken instead.
         fetcher: how it is fetched; None: with the usual patience.
@@ -93,7 +95,7 @@ def download_gtfs(run: Run, gtfs_url: str, simulated: bool = False, fetcher: Fet
     return downloaded
 
 
-def _download(run: Run, url: str, fetcher: Fetcher) -> Downloaded:
+def _download(run: RunContext, url: str, fetcher: Fetcher) -> Downloaded:
     lake = Lake(run.project, run.bucket)
     current = _current(lake, url)
     with tempfile.TemporaryDirectory() as name:
@@ -181,7 +183,7 @@ def _findings(feed: dict[str, Read], unpacked: Unpacked) -> list[Finding]:
     return [f for f in found if f.count]
 
 
-def _covers(run: Run, manifest: FeedManifest) -> CheckResult:
+def _covers(run: RunContext, manifest: FeedManifest) -> CheckResult:
     """Whether the schedule tells of the run's date at all: an old feed, or one that is published early, does not."""
     is_covered = manifest.service_from <= run.run_date <= manifest.service_to
     span = f"{manifest.service_from} to {manifest.service_to}"

@@ -18,8 +18,8 @@ def download_history(
 ) -> None:
     """Land the days that are new in the lake, each whole or not at all; a corrupt day is an error of that day alone."""
     from components.transit.download_history.history_download import download_history
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
 
-    landed = download_history(Run.parse(run), history_url, history_days, history_from, history_to, simulated)
+    landed = download_history(RunContext.parse(run), history_url, history_days, history_from, history_to, simulated)
     history.uri, history.metadata = landed.uri, landed.summary()
     metrics.metadata = landed.counts

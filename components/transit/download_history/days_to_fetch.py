@@ -4,7 +4,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Literal
 
-from goldline.runs.context import EPOCH, Run
+from goldline.runs.context import EPOCH, RunContext
 
 DAY = datetime.timedelta(days=1)
 # A day's archive is published about 07:00 of the next; the nightly run at 02:00 comes before that for the run's date,
@@ -30,11 +30,11 @@ class Outcome:
     reason: str = ""
 
 
-def asked(run: Run, days: int, first: str = "", last: str = "") -> list[datetime.date]:
+def asked(run: RunContext, days: int, first: str = "", last: str = "") -> list[datetime.date]:
     """The days to look for.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         days: how many days up to the run's date are looked back to; more where the flow's last nights failed.
         first: YYYY-MM-DD: look back to that day instead.
         last: YYYY-MM-DD: look no further than to that day; empty: to the run's date.
@@ -52,6 +52,6 @@ def asked(run: Run, days: int, first: str = "", last: str = "") -> list[datetime
     return [start + DAY * number for number in range((end - start).days + 1)]
 
 
-def absent(run: Run, day: datetime.date) -> Status:
+def absent(run: RunContext, day: datetime.date) -> Status:
     """What it means that there is no archive of a day."""
     return "PENDING" if day > run.run_date - DAY * PENDING_DAYS else "NOT_FOUND"

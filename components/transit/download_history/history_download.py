@@ -29,14 +29,14 @@ from components.transit.history import (
     simulated_history_url,
 )
 from goldline.lake import Found, Lake
-from goldline.landing.http import Fetched, Fetcher, FetchError, MissingError, Patience
-from goldline.runs.context import Run
+from goldline.landing.http import DownloadLimits, Fetched, Fetcher, FetchError, MissingError
+from goldline.runs.context import RunContext
 from goldline.runs.records import CheckResult, now, recorded
 
 LOG = logging.getLogger(__name__)
 WORKERS = 6  # archives in the works at once: so many requests a public source bears
 ERROR_SHARE = 0.25
-PATIENCE = Patience(whole=300.0, size_max=256 << 20)  # an archive has about 1 MB
+PATIENCE = DownloadLimits(whole=300.0, size_max=256 << 20)  # an archive has about 1 MB
 
 
 class HistoryError(RuntimeError):
@@ -72,7 +72,7 @@ class Landed:
 
 
 def download_history(
-    run: Run,
+    run: RunContext,
     history_url: str,
     days: int,
     first: str = "",
@@ -85,7 +85,7 @@ def download_history(
     """Land the days that are new.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         history_url: an archive's address, with YYYY-MM-DD where the date goes; http(s):// or gs://.
         days: how many days up to the run's date are looked back to.
         first: YYYY-MM-DD: look back to that day instead.
@@ -125,7 +125,7 @@ class _Landing:
     """Lands days; what the lake has of them is listed once for all."""
 
     def __init__(
-        self, run: Run, lake: Lake, url: str, wanted: list[datetime.date], fetcher: Fetcher, refetch: bool
+        self, run: RunContext, lake: Lake, url: str, wanted: list[datetime.date], fetcher: Fetcher, refetch: bool
     ) -> None:
         self.run = run
         self.lake = lake
@@ -217,7 +217,7 @@ def _is_simulated(url: str, lake: Lake) -> bool:
     return url.startswith(f"{lake.uri(SIMULATED)}/")
 
 
-def _first_simulated(lake: Lake, run: Run) -> str:
+def _first_simulated(lake: Lake, run: RunContext) -> str:
     """The first day up to the run's date of which the simulated city has an archive; empty: there is none."""
     names = " ".join(lake.list(f"{SIMULATED}/history"))
     return min((day for day in re.findall(r"\d{4}-\d\d-\d\d", names) if day <= str(run.run_date)), default="")

@@ -9,6 +9,6 @@ from goldline.spec.task import task
 def generate_transit(run: str, seed: int, days: int, trains: int, metrics: dsl.Output[dsl.Metrics]) -> None:
     """Publish a simulated city's schedule and the archives of its days; refuses a folder that it did not make."""
     from components.transit.generate_transit.transit_files import generate_transit
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
 
-    metrics.metadata = generate_transit(Run.parse(run), seed, days, trains)
+    metrics.metadata = generate_transit(RunContext.parse(run), seed, days, trains)

@@ -22,7 +22,7 @@ from components.transit.generate_transit.simulated_feed import feed
 from components.transit.generate_transit.traffic import DAY, Traffic, traffic
 from components.transit.history import SIMULATED, SIMULATED_ARCHIVE, SIMULATED_FEED, day_url
 from goldline.lake import Lake
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import recorded
 
 LOG = logging.getLogger(__name__)
@@ -30,11 +30,11 @@ MARK = f"{SIMULATED}/simulation.json"
 WORKERS = 2  # archives are packed while the next day's trains are drawn
 
 
-def generate_transit(run: Run, seed: int, days: int, trains: int) -> dict[str, int | float]:
+def generate_transit(run: RunContext, seed: int, days: int, trains: int) -> dict[str, int | float]:
     """Publish what is missing.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         seed: seed of all that is random.
         days: days before the run's date that have archives; the run's date itself is published by the next day's run.
         trains: trains an hour that a route has at the busiest.

@@ -18,10 +18,10 @@ def load_month(
     """Load the schedule and the days that are new, a month at a time; the artifact stands for all tables of bronze."""
     from components.transit.load_month.month_load import DAYS, load_month
     from goldline.contracts.contract import parse_all
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
     from goldline.warehouse.artifacts import bigquery_table
 
-    card = Run.parse(run)
-    loaded = load_month(card, parse_all(contracts), history.uri, feed.uri)
-    tables.uri, tables.metadata = bigquery_table(card, DAYS)
+    context = RunContext.parse(run)
+    loaded = load_month(context, parse_all(contracts), history.uri, feed.uri)
+    tables.uri, tables.metadata = bigquery_table(context, DAYS)
     metrics.metadata = {"days": loaded.days, "days_refused": len(loaded.refused), **loaded.rows}

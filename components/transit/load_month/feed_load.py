@@ -9,7 +9,7 @@ from components.transit.gtfs import MANIFEST, FeedManifest
 from components.transit.load_month.month_stages import Stages
 from goldline.contracts.contract import TableContract
 from goldline.lake import Lake
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.warehouse.jobs import Jobs
 
 LOG = logging.getLogger(__name__)
@@ -17,11 +17,11 @@ FEED = "bronze.gtfs_feed"
 PREFIX = "bronze.gtfs_"
 
 
-def load_feed(run: Run, contracts: Mapping[str, TableContract], feed: str) -> dict[str, int]:
+def load_feed(run: RunContext, contracts: Mapping[str, TableContract], feed: str) -> dict[str, int]:
     """Load a feed's files in the place of the feed before; rows by table, none where it is loaded already.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         contracts: of the tables to load, by table.
         feed: gs:// address of the feed's folder: its manifest, and a Parquet file for each file.
 

@@ -27,7 +27,7 @@ from components.transit.load_month.month_stages import PARTITION, Stages
 from goldline.contracts import arrow
 from goldline.contracts.contract import Row, TableContract
 from goldline.lake import Lake, LakeError
-from goldline.runs.context import EPOCH, Run
+from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.records import CheckResult, Record, recorded
 from goldline.warehouse import statements
 from goldline.warehouse.jobs import JobError, Jobs
@@ -61,11 +61,11 @@ class Loaded:
             self.rows[table] = self.rows.get(table, 0) + count
 
 
-def load_month(run: Run, contracts: Mapping[str, TableContract], history: str, feed: str) -> Loaded:
+def load_month(run: RunContext, contracts: Mapping[str, TableContract], history: str, feed: str) -> Loaded:
     """Load the schedule if it is another one, and all days that are new.
 
     Args:
-        run: the run's card; its date is what the days' rows count as new by.
+        run: the run's context; its date is what the days' rows count as new by.
         contracts: of the tables to load, by table.
         history: gs:// address of the landed days.
         feed: gs:// address of the feed's folder.
@@ -91,7 +91,7 @@ def load_month(run: Run, contracts: Mapping[str, TableContract], history: str, f
 class Loader:
     """The months of one call."""
 
-    def __init__(self, run: Run, contracts: Mapping[str, TableContract], history: str) -> None:
+    def __init__(self, run: RunContext, contracts: Mapping[str, TableContract], history: str) -> None:
         self.run = run
         self.contracts = contracts
         self.folder = history.removeprefix(f"gs://{run.bucket}/").rstrip("/")

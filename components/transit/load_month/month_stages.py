@@ -14,7 +14,7 @@ from google.cloud import bigquery
 from goldline.contracts import arrow
 from goldline.contracts.contract import Column, TableContract
 from goldline.lake import Lake
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.warehouse import statements
 from goldline.warehouse.jobs import Jobs
 from goldline.warehouse.schema import fields
@@ -30,7 +30,7 @@ class Stages:
     were done, tells nothing of these.
     """
 
-    def __init__(self, run: Run, jobs: Jobs, lake: Lake, batch: str) -> None:
+    def __init__(self, run: RunContext, jobs: Jobs, lake: Lake, batch: str) -> None:
         self.run = run
         self.jobs = jobs
         self.lake = lake

@@ -18,9 +18,9 @@ def train_headway(
 ) -> bool:
     """Train on the headways of the last weeks, of one stop or all; whether the history was long enough to."""
     from components.transit.train_headway.headway_model import train_headway
-    from goldline.runs.context import Run
+    from goldline.runs.context import RunContext
 
-    trained = train_headway(Run.parse(run), contract, stop, seed)
+    trained = train_headway(RunContext.parse(run), contract, stop, seed)
     if trained is None:
         return False
     model.uri, model.metadata = trained.model_uri, trained.summary()

@@ -32,7 +32,7 @@ from goldline.ml.store import (
     matrix,
     read_rows,
 )
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import CheckResult, recorded
 
 LOG = logging.getLogger(__name__)
@@ -86,11 +86,11 @@ class Rows:
     test: pa.Table
 
 
-def train_headway(run: Run, contract_text: str, stop: str, seed: int) -> Trained | None:
+def train_headway(run: RunContext, contract_text: str, stop: str, seed: int) -> Trained | None:
     """Train a version and put it into the lake; None where the history is too short.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         contract_text: the contract of gold.fct_headways.
         stop: the only stop to learn from; nothing: all.
         seed: of what is drawn at random.
@@ -112,7 +112,7 @@ def train_headway(run: Run, contract_text: str, stop: str, seed: int) -> Trained
         return trained
 
 
-def read(run: Run, contract: TableContract, stop: str) -> pa.Table:
+def read(run: RunContext, contract: TableContract, stop: str) -> pa.Table:
     """The headways of the last weeks: key, features, `known_at`, `arrived_at` and label, in the order of time."""
     given = [bigquery.ScalarQueryParameter("stop", "STRING", stop)]
     sql = ROWS.format(columns="count(*) as row_count", headways=run.table(contract.table))

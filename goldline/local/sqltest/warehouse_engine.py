@@ -14,7 +14,7 @@ from goldline.contracts.contract import DATASETS, Case, Column, Contract, Row, T
 from goldline.contracts.sql import reads
 from goldline.emulators.googlesql import NotOfTypeError, SqlType, normal
 from goldline.local.sqltest.cases import CaseError, Outcome
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.stages.build_table import AuditError, build_table
 from goldline.warehouse.jobs import JobError
 from goldline.warehouse.schema import fields, table_of
@@ -70,8 +70,8 @@ class WarehouseEngine:
             name = f"{self._project}.{self._prefix}{dataset}"
             self._client.delete_dataset(name, delete_contents=True, not_found_ok=True, timeout=TIMEOUT)
 
-    def _new_run(self, case: Case) -> Run:
-        return Run(
+    def _new_run(self, case: Case) -> RunContext:
+        return RunContext(
             run_id=f"test-{uuid.uuid4().hex}",
             run_date=datetime.date.fromisoformat(case.run_date),
             since={"test": datetime.date.fromisoformat(case.since)},

@@ -25,13 +25,13 @@ from goldline.contracts.contract import SourceContract
 from goldline.firestore.calls import Database
 from goldline.lake import Lake
 from goldline.privacy.pseudonym import Key
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import now
-from goldline.stages.export_firestore import known, reader
+from goldline.stages.export_firestore import previous_records, reader
 from goldline.stages.export_firestore.landed_documents import make_landing
 from goldline.stages.export_firestore.pace import Pace
 from goldline.stages.export_firestore.plan import FULL, ExportError, Plan
-from goldline.stages.export_firestore.reader import Place, Question, Range, Reader, Stopped, read_ahead
+from goldline.stages.export_firestore.reader import CollectionQuery, Cursor, Range, Reader, Stopped, read_ahead
 from goldline.stages.export_firestore.rules import Findings
 
 LOG = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ READERS = 4  # ranges that are read at once
 KNOWN_BATCH = 2000
 
 
-class Part(BaseModel):
+class RangeProgress(BaseModel):
     """How far one range of the collection got.
 
     Attributes:
@@ -64,7 +64,7 @@ class Part(BaseModel):
     within: Range
     parts: int = 0
     rows: int = 0
-    last: Place | None = None
+    last: Cursor | None = None
     is_read: bool = False
     created: int = 0
     undated: int = 0
@@ -118,7 +118,7 @@ class Progress(BaseModel):
     key_version: str
     key_check: str
     contract_hash: str
-    ranges: tuple[Part, ...]
+    ranges: tuple[RangeProgress, ...]
     deleted: int = 0
     carried: int = 0
 
@@ -135,14 +135,14 @@ class Progress(BaseModel):
         return sum(getattr(part, what) for part in self.ranges)
 
 
-def saved(run: Run, contract: SourceContract) -> Progress | None:
+def saved(run: RunContext, contract: SourceContract) -> Progress | None:
     """The progress of an earlier try of this run, if there is any."""
     lake, path = Lake(run.project, run.bucket), _path(run, contract)
     text = lake.read_text(path) if lake.exists(path) else ""
     return Progress.model_validate_json(text) if text else None
 
 
-def save(run: Run, contract: SourceContract, progress: Progress | None) -> None:
+def save(run: RunContext, contract: SourceContract, progress: Progress | None) -> None:
     """Keep the progress for the next try of this run; None: there is nothing to take up."""
     Lake(run.project, run.bucket).write_text(_path(run, contract), progress.model_dump_json() if progress else "")
 
@@ -158,9 +158,9 @@ def why_not(progress: Progress, contract: SourceContract, key: Key, asked: str, 
     return None
 
 
-def count(database: Database, question: Question, read_time: datetime.datetime) -> Counts:
+def count(database: Database, question: CollectionQuery, read_time: datetime.datetime) -> Counts:
     """How many documents a collection has at a moment, and how many of them a question asks for."""
-    parent, whole = question.parent(database), Question(question.collection)
+    parent, whole = question.parent(database), CollectionQuery(question.collection)
     documents, _ = database.count(parent, whole.query(), read_time)
     expected = documents if question == whole else database.count(parent, question.query(), read_time)[0]
     return Counts(documents=documents, expected=expected)
@@ -174,7 +174,7 @@ def contract_hash(contract: SourceContract) -> str:
 class Attempt:
     """Lands documents into one attempt's folder."""
 
-    def __init__(self, run: Run, contract: SourceContract, key: Key, progress: Progress) -> None:
+    def __init__(self, run: RunContext, contract: SourceContract, key: Key, progress: Progress) -> None:
         self.run = run
         self.contract = contract
         self.key = key
@@ -188,7 +188,7 @@ class Attempt:
         self._saving = threading.Lock()
         self._stop = threading.Event()
 
-    def land(self, connect: Callable[[], Database], question: Question) -> None:
+    def land(self, connect: Callable[[], Database], question: CollectionQuery) -> None:
         """Land all documents that were not landed yet.
 
         Raises:
@@ -222,9 +222,9 @@ class Attempt:
         if not self.plan.known_dates:
             return
         is_sweep = self.plan.mode == FULL
-        before = known.Known(self.run, self.contract, self.plan.known_dates)
+        before = previous_records.PreviousRecords(self.run, self.contract, self.plan.known_dates)
         wanted = (r.key for r in before.records() if r.is_of_date or (is_sweep and not r.is_deleted))
-        missing = known.unread(wanted, self.keys)
+        missing = previous_records.unread(wanted, self.keys)
         gone = carried = 0
         if missing:
             with self._writing("known-00000") as writer:
@@ -232,8 +232,8 @@ class Attempt:
                     living = [r for r in rows if is_sweep and not r["_is_deleted"]]
                     kept = [r for r in rows if not is_sweep or r["_is_deleted"]]
                     gone, carried = gone + len(living), carried + len(kept)
-                    living = [known.deleted(r, self.contract, self.progress.read_time) for r in living]
-                    writer.write_batch(known.batch_of(living + kept, self.contract))
+                    living = [previous_records.deleted(r, self.contract, self.progress.read_time) for r in living]
+                    writer.write_batch(previous_records.batch_of(living + kept, self.contract))
         self.progress = self.progress.model_copy(update={"deleted": gone, "carried": carried})
         save(self.run, self.contract, self.progress)
 
@@ -277,7 +277,7 @@ class Attempt:
         ):
             yield writer
 
-    def _land_range(self, number: int, connect: Callable[[], Database], question: Question, pace: Pace) -> None:
+    def _land_range(self, number: int, connect: Callable[[], Database], question: CollectionQuery, pace: Pace) -> None:
         before = part = self.progress.ranges[number]
         began = time.monotonic()
         documents = Reader(connect(), question, part.within, self.progress.read_time, part.last, self._stop)
@@ -296,13 +296,13 @@ class Attempt:
 
     def _land_part(
         self,
-        done: Part,
+        done: RangeProgress,
         first: Sequence[bytes] | None,
         batches: Iterator[Sequence[bytes]],
         writer: pq.ParquetWriter,
         documents: Reader,
         pace: Pace,
-    ) -> Part:
+    ) -> RangeProgress:
         """One part file of a range, which begins with a batch that was read already."""
         landing = make_landing(self.contract, self.key)
         group = _RowGroup(writer)
@@ -318,7 +318,7 @@ class Attempt:
             if clock := self.contract.change_clock:
                 undated += batch[clock].null_count
             if self.plan.mode == FULL or self.plan.known_dates:
-                self._keep(known.keys_of(batch, self.contract))
+                self._keep(previous_records.keys_of(batch, self.contract))
             group.add(batch)
             pace.landed(batch.num_rows)
             if rows >= PART_ROWS or encoded >= PART_BYTES:
@@ -340,14 +340,14 @@ class Attempt:
             }
         )
 
-    def _count(self, connect: Callable[[], Database], question: Question, pace: Pace) -> None:
+    def _count(self, connect: Callable[[], Database], question: CollectionQuery, pace: Pace) -> None:
         with closing(connect()) as database:
             counts = count(database, question, self.progress.read_time)
         pace.expected = counts.expected
         with self._saving:
             self.progress = self.progress.model_copy(update={"counts": counts})
 
-    def _save_range(self, number: int, part: Part) -> None:
+    def _save_range(self, number: int, part: RangeProgress) -> None:
         with self._saving:
             ranges = [*self.progress.ranges]
             ranges[number] = part
@@ -387,7 +387,7 @@ class Attempt:
             blob = bucket.blob(f"{self.folder}/{name}.parquet")
             with blob.open("rb", timeout=TIMEOUT) as stream, pq.ParquetFile(stream) as file:
                 for batch in file.iter_batches(columns=[self.contract.key, "_rest"]):
-                    yield known.keys_of(batch, self.contract)
+                    yield previous_records.keys_of(batch, self.contract)
 
 
 class _RowGroup:
@@ -416,5 +416,5 @@ def _part_name(number: int, part: int) -> str:
     return f"part-{number:05d}-{part:05d}"
 
 
-def _path(run: Run, contract: SourceContract) -> str:
+def _path(run: RunContext, contract: SourceContract) -> str:
     return f"{run.records}/exports/{contract.name}.json"

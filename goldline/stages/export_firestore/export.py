@@ -19,14 +19,14 @@ from goldline.clients import TIMEOUT, bigquery_client
 from goldline.contracts.contract import SourceContract, parse
 from goldline.firestore.calls import Database
 from goldline.privacy.pseudonym import Key, load_key
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit
-from goldline.runs.records import CheckResult, Record, is_retry, now, recorded
+from goldline.runs.records import CheckResult, Record, now, recorded, retry_marker
 from goldline.stages.export_firestore import attempt as attempts
 from goldline.stages.export_firestore import reader
-from goldline.stages.export_firestore.attempt import Attempt, Counts, Part, Progress
+from goldline.stages.export_firestore.attempt import Attempt, Counts, Progress, RangeProgress
 from goldline.stages.export_firestore.plan import FULL, ExportError, Plan, make_plan
-from goldline.stages.export_firestore.reader import Question
+from goldline.stages.export_firestore.reader import CollectionQuery
 from goldline.stages.export_firestore.rules import Findings
 from goldline.warehouse.jobs import Jobs
 from goldline.warehouse.schema import fields
@@ -63,11 +63,13 @@ class Exported:
         return {"rows": self.rows, **self.numbers, **found}
 
 
-def export_firestore(run: Run, contract_text: str, collection: str, database: str, mode: str = "auto") -> Exported:
+def export_firestore(
+    run: RunContext, contract_text: str, collection: str, database: str, mode: str = "auto"
+) -> Exported:
     """Export what changed in a collection of the run's project, or all of it.
 
     Args:
-        run: the run's card.
+        run: the run's context.
         contract_text: the source's contract, as JSON.
         collection: path of the collection.
         database: the Firestore database that holds it.
@@ -91,13 +93,13 @@ def export_firestore(run: Run, contract_text: str, collection: str, database: st
 
 
 def _export(
-    run: Run, contract: SourceContract, connect: Callable[[], Database], collection: str, origin: str, mode: str
+    run: RunContext, contract: SourceContract, connect: Callable[[], Database], collection: str, origin: str, mode: str
 ) -> Exported:
     key = load_key(run.project)
     commits = _commits(run, contract)
     progress = attempts.saved(run, contract)
     if progress and progress.attempt in [c.attempt for c in commits]:
-        if not is_retry():
+        if not retry_marker():
             LOG.info("%s was exported by an earlier try of this run", contract.source)
             return _exported(Attempt(run, contract, key, progress))
         progress = None
@@ -120,7 +122,7 @@ def _export(
 
 
 def _begin(
-    run: Run,
+    run: RunContext,
     contract: SourceContract,
     connect: Callable[[], Database],
     collection: str,
@@ -153,15 +155,15 @@ def _begin(
         key_version=key.version,
         key_check=key.fingerprint,
         contract_hash=attempts.contract_hash(contract),
-        ranges=tuple(Part(within=part) for part in ranges),
+        ranges=tuple(RangeProgress(within=part) for part in ranges),
     )
 
 
-def _question(contract: SourceContract, collection: str, plan: Plan) -> Question:
-    return Question(collection, contract.change_clock if plan.mode != FULL else None, plan.watermark)
+def _question(contract: SourceContract, collection: str, plan: Plan) -> CollectionQuery:
+    return CollectionQuery(collection, contract.change_clock if plan.mode != FULL else None, plan.watermark)
 
 
-def _commits(run: Run, contract: SourceContract) -> list[Commit]:
+def _commits(run: RunContext, contract: SourceContract) -> list[Commit]:
     client = bigquery_client(run.project, run.location)
     columns = ", ".join(c.name for c in Commit.columns())
     config = bigquery.QueryJobConfig(

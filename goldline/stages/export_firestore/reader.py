@@ -36,7 +36,7 @@ READ_TIME_LIFE = datetime.timedelta(minutes=55)
 _ASCENDING, _AT_LEAST = 1, 4  # StructuredQuery.Direction and FieldFilter.Operator
 _NUMERIC_ID = re.compile(r"__id(-?\d+)__")
 
-Place = tuple[str, datetime.datetime | None]  # a document's name and, where they are read by it, its time of change
+Cursor = tuple[str, datetime.datetime | None]  # a document's name and, where they are read by it, its time of change
 
 
 class Range(BaseModel):
@@ -49,7 +49,7 @@ class Range(BaseModel):
 
 
 @dataclass(frozen=True)
-class Question:
+class CollectionQuery:
     """Which documents: those of a collection, or those of them that changed from a moment on, by time of change.
 
     A range of times matches only timestamps: what has none is seen by a full export alone.
@@ -74,7 +74,7 @@ class Question:
         above = self.collection.rpartition("/")[0]
         return f"{database.root}/{above}" if above else database.root
 
-    def query(self, part: Range | None = None, after: Place | None = None) -> Proto:
+    def query(self, part: Range | None = None, after: Cursor | None = None) -> Proto:
         """What to ask Firestore: all documents, or those of a range, or those after one of them."""
         query = StructuredQuery()
         query.from_.add(collection_id=self.collection_id)
@@ -98,7 +98,7 @@ class Question:
 
 
 def split(
-    database: Database, question: Question, count: Callable[[], int], rows: int, read_time: datetime.datetime
+    database: Database, question: CollectionQuery, count: Callable[[], int], rows: int, read_time: datetime.datetime
 ) -> list[Range]:
     """Ranges that hold a collection's documents, each once, about `rows` in each; one where Firestore does not split.
 
@@ -148,10 +148,10 @@ class Reader:
     def __init__(
         self,
         database: Database,
-        question: Question,
+        question: CollectionQuery,
         part: Range,
         read_time: datetime.datetime,
-        last: Place | None,
+        last: Cursor | None,
         stop: threading.Event,
     ) -> None:
         self.database = database
@@ -193,7 +193,7 @@ class Reader:
                     yield batch
                 return
 
-    def place_of(self, responses: Sequence[bytes]) -> Place | None:
+    def place_of(self, responses: Sequence[bytes]) -> Cursor | None:
         """Where the last of some documents stands; None if there is none."""
         for response in map(RunQueryResponse.FromString, reversed(responses)):
             if response.HasField("document"):

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from goldline.lake import Lake
-from goldline.landing.http import Fetcher, FetchError, MissingError, Patience
-from goldline.runs.context import Run
+from goldline.landing.http import DownloadLimits, Fetcher, FetchError, MissingError
+from goldline.runs.context import RunContext
 from tests.support.web_site import Answer, Site, serving
 
 BODY = b"0123456789" * 5000
 GOOD = Answer(BODY)
-HASTY = Patience(tries=3, pause=0.01, pause_max=0.3, size_max=1 << 20)
+HASTY = DownloadLimits(tries=3, pause=0.01, pause_max=0.3, size_max=1 << 20)
 QUIET, SLOW = replace(HASTY, silence=0.3), replace(HASTY, whole=0.5)
 
 
@@ -48,7 +48,7 @@ def fetch(url: str, to: Path, etag: str = "") -> object:
     ],
     ids=["500 twice", "429 and 503", "cut off", "cut off at once", "stalls", "drips"],
 )
-def test_what_may_pass_is_tried_again(site: Site, to: Path, patience: Patience, faults: list[Answer]) -> None:
+def test_what_may_pass_is_tried_again(site: Site, to: Path, patience: DownloadLimits, faults: list[Answer]) -> None:
     fetched = Fetcher("project", patience).fetch(site.put("/a", *faults, GOOD), to)
     assert fetched
     assert (fetched.sha256, fetched.bytes) == (hashlib.sha256(BODY).hexdigest(), len(BODY))
@@ -110,7 +110,7 @@ def test_an_unchanged_version_is_not_fetched_again(site: Site, to: Path) -> None
     assert to.read_bytes() == b"new"
 
 
-def test_from_cloud_storage(new_lake: Callable[..., Run], to: Path) -> None:
+def test_from_cloud_storage(new_lake: Callable[..., RunContext], to: Path) -> None:
     run = new_lake()
     lake = Lake(run.project, run.bucket)
     lake.write_bytes("folder/a", BODY)

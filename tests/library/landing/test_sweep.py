@@ -7,7 +7,7 @@ from google.cloud import bigquery
 
 from goldline.lake import Lake
 from goldline.landing.sweep import AGE, sweep
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit
 from goldline.runs.records import now
 from goldline.warehouse.jobs import Jobs
@@ -16,7 +16,7 @@ from goldline.warehouse.schema import ensure_plain, fields
 LATER = AGE + datetime.timedelta(minutes=1)
 
 
-def commit(client: bigquery.Client, run: Run, attempt: str) -> None:
+def commit(client: bigquery.Client, run: RunContext, attempt: str) -> None:
     ensure_plain(client, "ops.commits", Commit.columns(), run)
     row = Commit(
         source="bronze.ext_things",
@@ -34,7 +34,7 @@ def commit(client: bigquery.Client, run: Run, attempt: str) -> None:
 
 
 def test_only_old_attempts_that_nobody_committed_are_deleted(
-    client: bigquery.Client, new_run: Callable[..., Run]
+    client: bigquery.Client, new_run: Callable[..., RunContext]
 ) -> None:
     mine = new_run()
     lake = Lake(mine.project, mine.bucket)

@@ -11,7 +11,7 @@ from google.cloud import bigquery
 
 from goldline.contracts.contract import TableContract, parse
 from goldline.lake import Lake
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.ops import RejectedRow
 from goldline.runs.records import Record, TableResult
 from goldline.stages import build_table as build_module
@@ -20,7 +20,7 @@ from goldline.warehouse.jobs import JobError, Jobs
 from goldline.warehouse.schema import SchemaChangeError, ensure_plain, fields
 
 DAY = date(2026, 11, 20)
-NewRun = Callable[..., Run]
+NewRun = Callable[..., RunContext]
 
 SOURCE = [
     bigquery.SchemaField("id", "STRING"),
@@ -102,7 +102,7 @@ class Shop:
         config = bigquery.LoadJobConfig(schema=SOURCE)
         self.client.load_table_from_json(content, self.run.table("bronze.things"), job_config=config).result()
 
-    def build(self, made: TableContract, select: str, run: Run | None = None) -> TableResult:
+    def build(self, made: TableContract, select: str, run: RunContext | None = None) -> TableResult:
         return build_table(run or self.new_run(), "test", select, made.model_dump_json(exclude={"tests"}))
 
     def rows(self, table: str, columns: str = "*", order: str = "1") -> list[tuple[Any, ...]]:

@@ -18,14 +18,14 @@ from goldline.landing.views import ensure_source
 from goldline.local.servers import PROJECT
 from goldline.privacy.pseudonym import KEY_FILE, Key, make_key_file
 from goldline.privacy.rotate import rotate_key
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit, RejectedRow
 from goldline.stages.export_firestore import reader as reader_module
 from goldline.stages.export_firestore.plan import ExportError, Plan, WrongKeyError, make_plan
 from goldline.warehouse.schema import ensure_plain
 from tests.support.shop import DAY, NOW, OLD, SUNDAY, Shop, cut_after, in_small_parts, sales_source
 
-NewRun = Callable[..., Run]
+NewRun = Callable[..., RunContext]
 
 
 @pytest.fixture

@@ -28,14 +28,14 @@ from goldline.firestore.writer import write
 from goldline.lake import Lake
 from goldline.local import processes, servers
 from goldline.local.servers import PROJECT
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.stages.export_firestore import attempt as attempt_module
 from goldline.stages.export_firestore import reader as reader_module
 from goldline.stages.export_firestore.plan import ExportError
 from tests.support.faulty import Faulty, serving
 from tests.support.shop import DAY, OLD, SALE, Shop, in_small_parts
 
-NewRun = Callable[..., Run]
+NewRun = Callable[..., RunContext]
 PAUSE = reader_module.PAUSE
 
 

@@ -20,7 +20,7 @@ from goldline.landing.json_lines import LINE_MAX, Lines
 from goldline.landing.views import ensure_source
 from goldline.privacy.masks import Treatment, masked
 from goldline.privacy.pseudonym import Key
-from goldline.runs.context import EPOCH, Run
+from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.ops import Commit
 from goldline.stages.land_files import Landed, Landing, LandingError, land_files
 from goldline.warehouse.schema import ensure_plain
@@ -28,7 +28,7 @@ from goldline.warehouse.schema import ensure_plain
 DAY = date(2026, 11, 20)
 KEY = Key("1", b"k" * 32)
 FLOW = "test"
-NewRun = Callable[..., Run]
+NewRun = Callable[..., RunContext]
 
 
 def column(name: str, pii: str = "none", kind: str = "STRING", **more: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from goldline.contracts.contract import SourceContract, TableContract
 from goldline.lake import Lake, LakeError
 from goldline.landing.views import ensure_source
 from goldline.local.stack import BUCKET
-from goldline.runs.context import EPOCH, Run
+from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.ops import Commit, RunRow
 from goldline.runs.parameters import ParameterError
 from goldline.spec.tables import contracts, everything
@@ -25,15 +25,15 @@ from goldline.warehouse.schema import SchemaChangeError, ensure_plain, fields
 
 DAY = date(2026, 11, 20)
 CREATED = "2026-11-21T04:05:06Z"
-NewRun = Callable[..., Run]
+NewRun = Callable[..., RunContext]
 
 
-def settings(run: Run, **more: object) -> Settings:
+def settings(run: RunContext, **more: object) -> Settings:
     given = {"project": run.project, "location": run.location, "bucket": run.bucket}
     return Settings(**{**given, "dataset_prefix": run.dataset_prefix, **more})  # type: ignore[arg-type]
 
 
-def finished(run: Run, day: date, flow: str | None, status: str) -> dict[str, object]:
+def finished(run: RunContext, day: date, flow: str | None, status: str) -> dict[str, object]:
     row = RunRow(
         run_id="earlier", run_date=day, flow=flow, status=status, finished_at=datetime.now(UTC), seconds=1.0, error=None
     )
@@ -44,7 +44,7 @@ def test_every_contracts_table_is_there_after_it(client: bigquery.Client, new_ru
     run = new_run()
     card = prepare_run(run.run_id, CREATED, "", "", everything(), settings(run))
     assert (card.run_date, card.since) == (DAY, {})
-    assert Run.parse(Lake(run.project, BUCKET).read_text(f"{card.records}/run.json")) == card
+    assert RunContext.parse(Lake(run.project, BUCKET).read_text(f"{card.records}/run.json")) == card
     for contract in contracts().values():
         if isinstance(contract, TableContract) and contract.write == "view":
             view = client.get_table(run.table(contract.table))
@@ -98,7 +98,7 @@ def test_wrong_parameters_are_refused(new_run: NewRun, run_date: str, more: dict
         prepare_run(run.run_id, CREATED, "", run_date, everything(), settings(run, **more))
 
 
-def land(run: Run, contract: SourceContract, attempt: str, sale_id: str) -> None:
+def land(run: RunContext, contract: SourceContract, attempt: str, sale_id: str) -> None:
     schema = arrow.schema(contract.file_columns)
     out = io.BytesIO()
     pq.write_table(pa.Table.from_pylist([{"sale_id": sale_id}], schema=schema), out)
@@ -106,7 +106,7 @@ def land(run: Run, contract: SourceContract, attempt: str, sale_id: str) -> None
     Lake(run.project, run.bucket).write_bytes(path, out.getvalue())
 
 
-def commit(run: Run, contract: SourceContract, attempt: str, minute: int) -> None:
+def commit(run: RunContext, contract: SourceContract, attempt: str, minute: int) -> None:
     row = Commit(
         source=contract.source,
         run_date=run.run_date,

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goldline.contracts.contract import TableContract, parse
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.warehouse.schema import LEGACY, differences, ensure_dataset, fields, in_order_of, table_of
 
-RUN = Run.parse('{"run_id":"r","run_date":"2026-11-20","since":{},"project":"p","location":"US","bucket":"b"}')
+RUN = RunContext.parse('{"run_id":"r","run_date":"2026-11-20","since":{},"project":"p","location":"US","bucket":"b"}')
 COLUMNS: list[dict[str, Any]] = [
     {"name": "id", "type": "STRING", "mode": "REQUIRED", "description": "Key."},
     {"name": "day", "type": "DATE", "mode": "REQUIRED", "description": "Day."},
@@ -189,7 +189,7 @@ def test_an_added_column_comes_last_wherever_it_is_declared() -> None:
 
 
 def test_an_account_that_may_make_no_datasets_uses_those_that_are_there(
-    client: bigquery.Client, new_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+    client: bigquery.Client, new_run: Callable[..., RunContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object, **__: object) -> None:
         raise Forbidden("bigquery.datasets.create")

@@ -31,7 +31,7 @@ from components.simulation.people import customer
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Addresses
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 
 FRIDAY = datetime.date(2026, 11, 20)
 SHOP = Shop(7, 3000, 300)
@@ -61,8 +61,8 @@ def lake(stack: Addresses) -> Lake:
     return Lake(PROJECT, bucket)
 
 
-def run_of(lake: Lake, day: datetime.date) -> Run:
-    return Run(run_id="test", run_date=day, since={}, project=PROJECT, location="US", bucket=lake.name)
+def run_of(lake: Lake, day: datetime.date) -> RunContext:
+    return RunContext(run_id="test", run_date=day, since={}, project=PROJECT, location="US", bucket=lake.name)
 
 
 def read(lake: Lake, path: str) -> bytes:

@@ -16,7 +16,7 @@ from components.sales.generate_sales.oracle import WINDOW, best
 from components.sales.generate_sales.sales_documents import churn_path, generate_sales
 from components.sales.generate_sales.world import DAY, Sale, World
 from goldline.lake import Lake
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 
 FIRST = datetime.date(2026, 7, 24)
 WORLD = World(7, 2000)
@@ -91,7 +91,7 @@ def test_silence_makes_churn_likelier() -> None:
     assert all(late[name] > early[name] - 0.02 for name in silent)  # the year's season moves on, a little
 
 
-def test_the_judge_lies_beside_the_data(new_run: Callable[..., Run]) -> None:
+def test_the_judge_lies_beside_the_data(new_run: Callable[..., RunContext]) -> None:
     collection, run = f"sales-{uuid.uuid4().hex[:8]}", new_run(FIRST + DAY * 40)
     generate_sales(run, collection, "(default)", 7, 41, 100)
     [path] = Lake(run.project, run.bucket).list(f"simulated/{collection}")
@@ -102,7 +102,7 @@ def test_the_judge_lies_beside_the_data(new_run: Callable[..., Run]) -> None:
     assert table.schema.names == ["customer_id", "probability"]
 
 
-def test_a_history_shorter_than_the_window_has_no_judge(new_run: Callable[..., Run]) -> None:
+def test_a_history_shorter_than_the_window_has_no_judge(new_run: Callable[..., RunContext]) -> None:
     collection, run = f"sales-{uuid.uuid4().hex[:8]}", new_run(FIRST)
     generate_sales(run, collection, "(default)", 7, 30, 20)
     assert Lake(run.project, run.bucket).list(f"simulated/{collection}") == []

@@ -20,7 +20,7 @@ from goldline.firestore.calls import Database
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT
 from goldline.privacy.pseudonym import PseudonymKeyError, load_key
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit
 from goldline.spec.tables import source
 from goldline.stages.export_firestore.export import ExportError, export_firestore
@@ -29,7 +29,7 @@ from goldline.warehouse.schema import ensure_plain
 DAY = date(2026, 11, 20)
 DATABASE = "(default)"
 SEED, DAYS, CUSTOMERS = 7, 4, 400
-NewRun = Callable[..., Run]
+NewRun = Callable[..., RunContext]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def documents(client: bigquery.Client) -> firestore.CollectionReference:
     return firestore_client(PROJECT).collection(f"sales-{uuid.uuid4().hex[:8]}")
 
 
-def generate(run: Run, documents: firestore.CollectionReference, **more: int) -> dict[str, int | float]:
+def generate(run: RunContext, documents: firestore.CollectionReference, **more: int) -> dict[str, int | float]:
     given = {"seed": SEED, "days": DAYS, "customers": CUSTOMERS, **more}
     return generate_sales(run, documents.id, DATABASE, given["seed"], given["days"], given["customers"])
 
@@ -90,7 +90,7 @@ def test_another_simulations_collection_is_refused(new_run: NewRun, documents: f
 
 
 def export(
-    run: Run, documents: firestore.CollectionReference, client: bigquery.Client
+    run: RunContext, documents: firestore.CollectionReference, client: bigquery.Client
 ) -> tuple[Any, list[dict[str, Any]]]:
     ensure_plain(client, "ops.commits", Commit.columns(), run)
     exported = export_firestore(run, source("sales/ext_sales"), documents.id, DATABASE)
@@ -100,7 +100,7 @@ def export(
     return exported, table.to_pylist()
 
 
-def commits(run: Run, client: bigquery.Client) -> list[Any]:
+def commits(run: RunContext, client: bigquery.Client) -> list[Any]:
     return list(client.query_and_wait(f"select * from `{run.table('ops.commits')}`"))
 
 

@@ -21,7 +21,7 @@ from goldline.contracts.catalog import catalog
 from goldline.contracts.contract import Row, TableContract
 from goldline.emulators.googlesql import Analyser
 from goldline.ml.store import ModelError, Store, conformed, feature_columns, labels, read_parquet, read_rows
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.ops import Prediction
 from goldline.runs.records import Record
 from goldline.spec.tables import SQL, contracts, source
@@ -35,7 +35,7 @@ CUSTOMERS = 150
 FEATURES = "sales/agg_customer_features"
 PREDICTIONS = "sales/fct_churn_predictions"
 Sale = tuple[str, date]  # customer and day
-NewRun = Callable[..., Run]
+NewRun = Callable[..., RunContext]
 
 
 def sales(seed: int = 5) -> list[Sale]:
@@ -66,7 +66,7 @@ class Shop:
 
     def __init__(self, client: bigquery.Client, new_run: NewRun) -> None:
         self.client, self.new_run = client, new_run
-        self.run: Run = new_run()
+        self.run: RunContext = new_run()
         for name in ("sales/fct_sales", "clickstream/fct_sessions", FEATURES, PREDICTIONS):
             ensure(client, table_contract(name), self.run)
         ensure_plain(client, "ops.predictions", Prediction.columns(), self.run, partition_by="as_of")
@@ -84,7 +84,7 @@ class Shop:
         config = bigquery.LoadJobConfig(schema=table.schema, write_disposition="WRITE_TRUNCATE_DATA")
         self.client.load_table_from_json(rows, table, job_config=config).result()
 
-    def train(self, run: Run) -> tuple[bool, dsl.Model, dsl.Dataset]:
+    def train(self, run: RunContext) -> tuple[bool, dsl.Model, dsl.Dataset]:
         model, dataset = dsl.Model(uri="", metadata={}), dsl.Dataset(uri="", metadata={})
         trained = train_churn.component.python_func(
             run=run.model_dump_json(),
@@ -98,7 +98,9 @@ class Shop:
         )
         return trained, model, dataset
 
-    def judge(self, run: Run, model: dsl.Model, dataset: dsl.Dataset, simulated: str) -> tuple[bool, dict[str, Any]]:
+    def judge(
+        self, run: RunContext, model: dsl.Model, dataset: dsl.Dataset, simulated: str
+    ) -> tuple[bool, dict[str, Any]]:
         metrics, curves = dsl.Metrics(uri="", metadata={}), dsl.ClassificationMetrics(uri="", metadata={})
         accepted = evaluate_model.component.python_func(
             run=run.model_dump_json(),
@@ -113,7 +115,7 @@ class Shop:
         assert {"confidenceMetrics", "confusionMatrix"} <= curves.metadata.keys()
         return accepted, metrics.metadata
 
-    def predict(self, run: Run) -> list[tuple[Any, ...]]:
+    def predict(self, run: RunContext) -> list[tuple[Any, ...]]:
         """Build the features, predict, build the table; its rows of the run's date."""
         build_table(run, "sales", select(FEATURES), source(FEATURES))
         table = BQTable()
@@ -140,11 +142,11 @@ def shop(client: bigquery.Client, new_run: NewRun) -> Shop:
     return Shop(client, new_run)
 
 
-def record(run: Run, task: str) -> Record:
+def record(run: RunContext, task: str) -> Record:
     return Record.model_validate_json(Store(run, "churn").lake.read_text(f"{run.records}/tasks/{task}.json"))
 
 
-def know_best(run: Run, dataset: dsl.Dataset) -> str:
+def know_best(run: RunContext, dataset: dsl.Dataset) -> str:
     """Lay what one who knows the future says of the test's rows, as the simulator of a collection does; its name."""
     store = Store(run, "churn")
     test = read_parquet(run, dataset.uri.removeprefix(f"gs://{run.bucket}/"))

@@ -25,7 +25,7 @@ from goldline.lake import Lake
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Addresses
 from goldline.privacy.pseudonym import Key
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 
 FIRST = datetime.date(2026, 9, 3)  # a Thursday: its load is made on Friday
 WEEK = datetime.timedelta(days=7)
@@ -61,7 +61,7 @@ def lake(stack: Addresses) -> Lake:
 
 
 def generate(lake: Lake, day: datetime.date, seed: int = 7) -> dict[str, int | float]:
-    run = Run(run_id="test", run_date=day, since={}, project=PROJECT, location="US", bucket=lake.name)
+    run = RunContext(run_id="test", run_date=day, since={}, project=PROJECT, location="US", bucket=lake.name)
     return generate_startups(run, seed, 40)
 
 

@@ -20,12 +20,12 @@ from components.transit.download_gtfs.feed_download import Downloaded, download_
 from components.transit.download_gtfs.feed_reading import read
 from components.transit.gtfs import FILES
 from goldline.lake import Lake
-from goldline.landing.http import Fetcher, Patience
-from goldline.runs.context import Run
+from goldline.landing.http import DownloadLimits, Fetcher
+from goldline.runs.context import RunContext
 from tests.support.web_site import Answer, Site, serving
 
-NewLake = Callable[..., Run]
-HASTY = Patience(tries=3, pause=0.01)
+NewLake = Callable[..., RunContext]
+HASTY = DownloadLimits(tries=3, pause=0.01)
 AGENCY = "agency_id,agency_name,agency_url,agency_timezone\n"
 FEED = {
     "agency.txt": f"{AGENCY}A,Goldline,https://example.com,America/New_York\n",
@@ -64,11 +64,11 @@ def packed(files: Files) -> bytes:
     return out.getvalue()
 
 
-def download(run: Run, url: str) -> Downloaded:
+def download(run: RunContext, url: str) -> Downloaded:
     return download_gtfs(run, url, fetcher=Fetcher(run.project, HASTY))
 
 
-def rows(run: Run, downloaded: Downloaded, name: str) -> list[dict[str, object]]:
+def rows(run: RunContext, downloaded: Downloaded, name: str) -> list[dict[str, object]]:
     path = downloaded.uri.removeprefix(f"gs://{run.bucket}/")
     content = Lake(run.project, run.bucket)._bucket.blob(f"{path}/{name}.parquet").download_as_bytes()
     table = pq.read_table(io.BytesIO(content))
@@ -81,7 +81,7 @@ def findings(downloaded: Downloaded) -> dict[str, int]:
     return {f"{f.file} {f.code}": f.count for f in downloaded.manifest.findings}
 
 
-def refused(run: Run, url: str) -> FeedError:
+def refused(run: RunContext, url: str) -> FeedError:
     with pytest.raises(FeedError) as caught:
         download(run, url)
     lake = Lake(run.project, run.bucket)

@@ -17,13 +17,13 @@ from components.transit.download_history.days_to_fetch import asked
 from components.transit.download_history.history_download import HistoryError, Landed, download_history
 from components.transit.history import COLUMNS, FOLDER, DayManifest, day_url, landed_days, member
 from goldline.lake import Lake
-from goldline.landing.http import Fetcher, Patience
-from goldline.runs.context import Run
+from goldline.landing.http import DownloadLimits, Fetcher
+from goldline.runs.context import RunContext
 from tests.support.web_site import Answer, Site, serving
 
-NewLake = Callable[..., Run]
+NewLake = Callable[..., RunContext]
 DAY = date(2026, 11, 20)
-HASTY = Patience(silence=2.0, tries=3, pause=0.01)
+HASTY = DownloadLimits(silence=2.0, tries=3, pause=0.01)
 PATH = "/subwaydatanyc_YYYY-MM-DD_csv.tar.xz"
 HEADERS = {name: ",".join(c.name for c in columns) for name, columns in COLUMNS.items()}
 ROWS = {
@@ -65,7 +65,7 @@ def publish(site: Site, *days: date, **more: Answer) -> str:
     return site.url + PATH
 
 
-def download(run: Run, url: str, days: int = 7, **more: object) -> Landed:
+def download(run: RunContext, url: str, days: int = 7, **more: object) -> Landed:
     return download_history(run, url, days, fetcher=Fetcher(run.project, HASTY), **more)  # type: ignore[arg-type]
 
 
@@ -282,7 +282,7 @@ def test_servers_with_faults_give_the_same_days(new_lake: NewLake, site: Site) -
 def test_which_days_are_asked_for(
     since: date | None, days: int, first: str, last: str, expected: tuple[str, str]
 ) -> None:
-    run = Run(
+    run = RunContext(
         run_id="r",
         run_date=DAY,
         since={"transit": since} if since else {},

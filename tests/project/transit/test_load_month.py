@@ -23,7 +23,7 @@ from components.transit.load_month.month_load import REACH, Loaded, LoadError, l
 from goldline.contracts import arrow
 from goldline.contracts.contract import TableContract, parse_all
 from goldline.lake import Lake
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.records import Record, now
 from goldline.spec.tables import loading
 from goldline.warehouse.jobs import JobError, Jobs
@@ -33,7 +33,7 @@ STOPS = "trip_uid,stop_id,track,arrival_time,departure_time,last_observed,marked
 TRIPS = ",".join(c.name for c in COLUMNS["trips"])
 TRIP = "1_A..N,1,A,0,1,v,1,1,1,0,0"
 DAY = date(2026, 11, 20)
-NewRun = Callable[..., Run]
+NewRun = Callable[..., RunContext]
 CONTRACTS: dict[str, TableContract] = parse_all(loading("transit"))
 STOP_COLUMNS = tuple(c for c in CONTRACTS["bronze.stop_times"].columns if c.name in STOPS.split(","))
 
@@ -44,13 +44,13 @@ class Bronze:
     def __init__(self, client: bigquery.Client, new_run: NewRun, bucket: str, file: Path) -> None:
         self.client, self.file = client, file
         self.new_run, self.bucket = new_run, bucket
-        self.run: Run = self.make()
+        self.run: RunContext = self.make()
         self.lake = Lake(self.run.project, bucket)
         for contract in CONTRACTS.values():
             ensure(client, contract, self.run)
         self.publish("a" * 64, agency=1)
 
-    def make(self, day: date = DAY, **more: object) -> Run:
+    def make(self, day: date = DAY, **more: object) -> RunContext:
         return self.new_run(day, bucket=self.bucket, **more)
 
     def publish(self, sha256: str, **rows: int) -> None:
@@ -102,7 +102,7 @@ class Bronze:
             self.file.write_bytes(content)
             self.lake.write_file(files[name].path, self.file, manifest.metadata_of(name))
 
-    def load(self, run: Run | None = None) -> Loaded:
+    def load(self, run: RunContext | None = None) -> Loaded:
         return load_month(run or self.make(), CONTRACTS, f"gs://{self.run.bucket}/{FOLDER}/", self.feed)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

@@ -16,7 +16,7 @@ from components.transit.generate_transit.transit_files import generate_transit, 
 from components.transit.load_month.month_load import load_month
 from goldline.contracts.contract import TableContract, parse_all
 from goldline.lake import Lake
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.runs.ops import RejectedRow
 from goldline.spec.tables import contracts, loading, select, source
 from goldline.stages.build_table import build_table
@@ -27,13 +27,13 @@ SEED, DAYS, TRAINS = 7, 3, 1
 ONE = timedelta(days=1)
 TABLES = ("transit/stg_arrivals", "transit/fct_headways")
 LOADED = ("bronze.stop_times", "bronze.trips", "silver.stg_arrivals")
-NewRun = Callable[..., Run]
+NewRun = Callable[..., RunContext]
 
 
 class City:
     """The flow's tables, in datasets of a prefix of their own."""
 
-    def __init__(self, client: bigquery.Client, run: Run) -> None:
+    def __init__(self, client: bigquery.Client, run: RunContext) -> None:
         self.client, self.run = client, run
         for name in ("bronze", "silver", "gold", "ops"):
             client.create_dataset(f"{run.project}.{run.dataset(name)}", exists_ok=True)
@@ -65,13 +65,13 @@ class City:
 
 
 @pytest.fixture
-def base(new_run: NewRun, new_lake: NewRun) -> Run:
+def base(new_run: NewRun, new_lake: NewRun) -> RunContext:
     run = new_run(DAY, bucket=new_lake().bucket)
     generate_transit(run, SEED, DAYS, TRAINS)
     return run
 
 
-def truth(run: Run) -> dict[tuple[date, str, str], tuple[Any, ...]]:
+def truth(run: RunContext) -> dict[tuple[date, str, str], tuple[Any, ...]]:
     """By arrival: route, direction, the train before and the seconds since, unless it came too long ago."""
     found = {}
     for day in (DAY - ONE * n for n in range(1, DAYS + 1) if is_whole(SEED, DAY - ONE * n)):
@@ -85,7 +85,7 @@ def truth(run: Run) -> dict[tuple[date, str, str], tuple[Any, ...]]:
     return found
 
 
-def test_gold_is_the_truth_and_days_may_come_in_any_order(client: bigquery.Client, base: Run) -> None:
+def test_gold_is_the_truth_and_days_may_come_in_any_order(client: bigquery.Client, base: RunContext) -> None:
     at_once = City(client, base)
     at_once.night(DAY, DAY - ONE * DAYS, DAY - ONE, since={})
     expected = truth(base)
@@ -115,7 +115,7 @@ def test_gold_is_the_truth_and_days_may_come_in_any_order(client: bigquery.Clien
         client.delete_dataset(f"{base.project}.{other.run.dataset(name)}", delete_contents=True)
 
 
-def _hide(run: Run) -> dict[str, bytes]:
+def _hide(run: RunContext) -> dict[str, bytes]:
     """Take the landed days out of the lake."""
     lake = Lake(run.project, run.bucket)
     found = {path: lake.read_bytes(path) for path in lake.list("bronze/transit_history")}
@@ -125,7 +125,7 @@ def _hide(run: Run) -> dict[str, bytes]:
     return found
 
 
-def _show(run: Run, hidden: dict[str, bytes], day: date) -> None:
+def _show(run: RunContext, hidden: dict[str, bytes], day: date) -> None:
     for path, content in hidden.items():
         if f"service_date={day}/" in path:
             Lake(run.project, run.bucket).write_bytes(path, content)

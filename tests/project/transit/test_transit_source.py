@@ -25,16 +25,16 @@ from components.transit.generate_transit.traffic import traffic
 from components.transit.generate_transit.transit_files import archive_path, generate_transit, truth_path
 from components.transit.history import COLUMNS, SIMULATED, member
 from goldline.lake import Lake
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 
-NewLake = Callable[..., Run]
+NewLake = Callable[..., RunContext]
 DAY = date(2026, 11, 3)  # the clock was put back on the 1st
 SEED, DAYS, TRAINS = 7, 4, 3
 ONE = timedelta(days=1)
 Rows = list[dict[str, str]]
 
 
-def content(run: Run) -> dict[str, bytes]:
+def content(run: RunContext) -> dict[str, bytes]:
     lake = Lake(run.project, run.bucket)
     return {path: lake._bucket.blob(path).download_as_bytes() for path in lake.list(SIMULATED)}
 
@@ -52,7 +52,7 @@ def csv_files(packed: bytes, day: date) -> dict[str, Rows]:
     return found
 
 
-def truth(run: Run, day: date) -> list[dict[str, Any]]:
+def truth(run: RunContext, day: date) -> list[dict[str, Any]]:
     blob = Lake(run.project, run.bucket)._bucket.blob(truth_path(day))
     rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(blob.download_as_bytes())).to_pylist()
     return rows

@@ -18,14 +18,14 @@ from google.cloud import bigquery
 from goldline.clients import TIMEOUT, bigquery_client
 from goldline.contracts import arrow
 from goldline.contracts.contract import SourceContract
-from goldline.runs.context import Run
+from goldline.runs.context import RunContext
 from goldline.warehouse.jobs import label
 
 KEYS_A_QUERY = 5000
 
 
 @dataclass(frozen=True)
-class KnownRecord:
+class PreviousRecord:
     """What is known of a record: whether it is deleted, and whether the run's own date tells of it."""
 
     key: str
@@ -33,22 +33,22 @@ class KnownRecord:
     is_of_date: bool
 
 
-class Known:
+class PreviousRecords:
     """The records in the newest commits of some dates, each in its newest version."""
 
-    def __init__(self, run: Run, contract: SourceContract, dates: Sequence[datetime.date]) -> None:
+    def __init__(self, run: RunContext, contract: SourceContract, dates: Sequence[datetime.date]) -> None:
         self.run = run
         self.contract = contract
         self.dates = dates
         self.client = bigquery_client(run.project, run.location)
 
-    def records(self) -> Iterator[KnownRecord]:
+    def records(self) -> Iterator[PreviousRecord]:
         """All of them."""
         # A window sees all rows of a key, QUALIFY then keeps one.
         of_date = f"max(if(run_date = date '{self.run.run_date}', 1, 0)) over (partition by {self._key})"
         select = f"select {self._key} as record_key, _is_deleted as is_deleted, {of_date} as is_of_date"
         for row in self._query(f"{select}\n{self._newest(f'{self._key} is not null')}"):
-            yield KnownRecord(row["record_key"], row["is_deleted"], bool(row["is_of_date"]))
+            yield PreviousRecord(row["record_key"], row["is_deleted"], bool(row["is_of_date"]))
 
     def rows(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
         """What was last known of some of them, as the source's files hold it."""
@@ -81,7 +81,7 @@ class Known:
 
 
 def keys_of(batch: pa.RecordBatch, contract: SourceContract) -> pa.StringArray:
-    """The keys of landed rows, as `Known` names them; of rows without a key, none."""
+    """The keys of landed rows, as `PreviousRecords` names them; of rows without a key, none."""
     typed = batch[contract.key].cast(pa.string())
     drifted = batch["_rest"].filter(pc.and_(typed.is_null(), pc.match_substring(batch["_rest"], contract.key)))
     others = (json.loads(rest).get(contract.key) for rest in drifted.to_pylist())
