@@ -1,4 +1,4 @@
-"""The face of build_table: what goes in, what comes out."""
+"""KFP component `build_table`."""
 
 from google_cloud_pipeline_components.types.artifact_types import BQTable
 from kfp import dsl
@@ -19,7 +19,7 @@ def build_table(
     source_3: dsl.Input[dsl.Artifact] | None = None,
     source_4: dsl.Input[dsl.Artifact] | None = None,
 ) -> None:
-    """Build one table. The sources carry lineage and order; the SELECT names the tables itself."""
+    """Build one table from its SELECT and contract; the sources carry lineage and order alone."""
     from goldline.runs.context import RunContext
     from goldline.stages.build_table import build_table
     from goldline.warehouse.artifacts import bigquery_table, numbers

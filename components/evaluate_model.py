@@ -1,4 +1,4 @@
-"""The face of evaluate_model: what goes in, what comes out."""
+"""KFP component `evaluate_model`."""
 
 from kfp import dsl
 
@@ -9,23 +9,23 @@ from goldline.spec.task import task
 def evaluate_model(
     run: str,
     flow: str,
-    floor: float,
     model: dsl.Input[dsl.Model],
     dataset: dsl.Input[dsl.Dataset],
     classification: dsl.Output[dsl.ClassificationMetrics],
     metrics: dsl.Output[dsl.Metrics],
-    simulated: str = "",
+    oracle: str = "",
     tolerance: float = 0.005,
 ) -> bool:
     """Judge a model on its test rows; accepted, it is the champion from the run's date on."""
     from goldline.runs.context import RunContext
     from goldline.stages.evaluate_model import Gate, evaluate_model
 
-    if "version" not in model.metadata:  # the history was too short to train one
+    if "version" not in model.metadata:  # the model was not due, or the history too short to train one
         return False
     name, version = model.metadata["name"], model.metadata["version"]
-    best = f"simulated/{simulated}/{name}" if simulated else ""  # where a simulator keeps what can be known at best
-    judged = evaluate_model(RunContext.parse(run), flow, name, version, dataset.uri, Gate(floor, tolerance), best)
+    known = f"simulated/{oracle}/{name}" if oracle else ""
+    gate = Gate(float(model.metadata["floor"]), tolerance)
+    judged = evaluate_model(RunContext.parse(run), flow, name, version, dataset.uri, gate, known)
     metrics.metadata = dict(judged.metrics)
     if judged.curves:
         classification.log_roc_curve(*judged.curves.roc)

@@ -1,4 +1,4 @@
-"""The face of export_firestore: what goes in, what comes out."""
+"""KFP component `export_firestore`."""
 
 from kfp import dsl
 

@@ -1,4 +1,4 @@
-"""The face of finish_run: what goes in, what comes out."""
+"""KFP component `finish_run`."""
 
 from kfp import dsl
 
@@ -16,9 +16,9 @@ def finish_run(
     dataset_prefix: str,
     status: dsl.PipelineTaskFinalStatus,
 ) -> None:
-    """Read what each task told of itself (an exit task gets nothing from others), write summary and ops tables."""
+    """Collect the tasks' records (an exit task gets nothing from others); write summary and ops tables."""
+    from goldline.runs.settings import Settings
     from goldline.stages.finish_run import finish_run
-    from goldline.stages.prepare_run import Settings
 
-    settings = Settings(project=project, location=location, bucket=bucket, dataset_prefix=dataset_prefix)
-    finish_run(job, run_date, settings, flows, status.state, status.error_message)
+    settings = Settings(run_date, project, location, bucket, dataset_prefix)
+    finish_run(job, settings, flows, status.state, status.error_message)

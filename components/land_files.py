@@ -1,4 +1,4 @@
-"""The face of land_files: what goes in, what comes out."""
+"""KFP component `land_files`."""
 
 from kfp import dsl
 
@@ -9,7 +9,7 @@ from goldline.spec.task import task
 def land_files(
     run: str, flow: str, contract: str, files: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics]
 ) -> None:
-    """Take in the files that arrived for the run's dates, personal data treated as the source's contract says."""
+    """Land the files that arrived for the run's dates, personal data treated as the source's contract says."""
     from goldline.runs.context import RunContext
     from goldline.stages.land_files import land_files
 

@@ -1,4 +1,4 @@
-"""The face of prepare_run: what goes in, what comes out."""
+"""KFP component `prepare_run`."""
 
 from typing import NamedTuple
 
@@ -19,18 +19,28 @@ def prepare_run(
     dataset_prefix: str,
     full_refresh: str,
     train: str,
-) -> NamedTuple("Prepared", [("run", str), ("train_churn", bool), ("train_headway", bool)]):  # type: ignore[valid-type]
-    """Resolve the date, make every contract's table and view; the run's context, and whether each model is trained."""
-    from goldline.ml.store import trains
-    from goldline.stages.prepare_run import Settings, prepare_run
+    seed: int,
+    simulated_size: str,
+    vertex_region: str,
+    serving_image: str,
+) -> NamedTuple("Prepared", [("run", str), ("train", bool)]):  # type: ignore[valid-type]
+    """Resolve the date and make every contract's table and view; the run's context, and whether any model is due."""
+    from goldline.runs.settings import Settings
+    from goldline.stages.prepare_run import is_any_model_due, prepare_run
 
     settings = Settings(
+        run_date=run_date,
+        lookback_days=lookback_days,
         project=project,
         location=location,
         bucket=bucket,
         dataset_prefix=dataset_prefix,
         full_refresh=full_refresh,
-        lookback_days=lookback_days,
+        train=train,
+        seed=seed,
+        simulated_size=simulated_size,
+        vertex_region=vertex_region,
+        serving_image=serving_image,
     )
-    context = prepare_run(job, created, scheduled, run_date, catalog, settings)
-    return context.model_dump_json(), trains(context, "churn", train), trains(context, "headway", train)
+    context = prepare_run(job, created, scheduled, catalog, settings)
+    return context.model_dump_json(), is_any_model_due(context)

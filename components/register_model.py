@@ -1,4 +1,4 @@
-"""The face of register_model: what goes in, what comes out."""
+"""KFP component `register_model`."""
 
 from google_cloud_pipeline_components.types.artifact_types import VertexModel
 from kfp import dsl
@@ -7,17 +7,10 @@ from goldline.spec.task import task
 
 
 @task()
-def register_model(
-    run: str,
-    flow: str,
-    region: str,
-    image: str,
-    model: dsl.Input[dsl.Model],
-    registered: dsl.Output[VertexModel],
-) -> None:
+def register_model(run: str, flow: str, model: dsl.Input[dsl.Model], registered: dsl.Output[VertexModel]) -> None:
     """Make an accepted model a version of one Vertex model, served by the image that made it."""
     from goldline.runs.context import RunContext
     from goldline.vertex.register import register_model
 
-    made = register_model(RunContext.parse(run), flow, model.metadata["name"], model.metadata["version"], region, image)
+    made = register_model(RunContext.parse(run), flow, model.metadata["name"], model.metadata["version"])
     registered.uri, registered.metadata = made.uri, made.metadata

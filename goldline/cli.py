@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from goldline.spec.compiled import PIPELINE_JSON, load
+from goldline.spec.compiled import load
 
 if TYPE_CHECKING:
     from goldline.vertex.cloud_run import CloudRun
@@ -159,7 +159,7 @@ def _add_parameters(run: argparse.ArgumentParser, leave_out: Sequence[str] = ())
 
 
 def _declared() -> dict[str, Any]:
-    declared: dict[str, Any] = load()["root"]["inputDefinitions"]["parameters"] if PIPELINE_JSON.exists() else {}
+    declared: dict[str, Any] = load().get("root", {}).get("inputDefinitions", {}).get("parameters", {})
     return declared
 
 
@@ -256,9 +256,9 @@ def _replay(options: argparse.Namespace) -> int:
 def _tables() -> list[str]:
     """All tables; a contract that is wrong is refused on the way."""
     from goldline.contracts.contract import TableContract, load_all
-    from goldline.spec.compiled import ROOT
+    from goldline.project import sql_folder
 
-    return [c.table for c in load_all(ROOT / "sql").values() if isinstance(c, TableContract)]
+    return [c.table for c in load_all(sql_folder()).values() if isinstance(c, TableContract)]
 
 
 def _check_sources() -> None:

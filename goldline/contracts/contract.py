@@ -161,6 +161,7 @@ class TableContract(_Model):
         partition_by: a DATE column; of a key it must never change.
         rejects: whether the SELECT gives `_reject_reason`.
         reads_published: tables that are read as last published, without an edge in the graph.
+        model: the model whose predictions the rows are; its task predicts first, for the rows of `predict_<model>.sql`.
     """
 
     table: TableName
@@ -173,6 +174,7 @@ class TableContract(_Model):
     cluster_by: tuple[Name, ...] = Field(default=(), max_length=4)
     rejects: bool = False
     reads_published: tuple[TableName, ...] = ()
+    model: Name | None = None
     columns: tuple[Column, ...] = Field(min_length=1)
     checks: tuple[Check, ...] = ()
     tests: tuple[Case, ...] = ()

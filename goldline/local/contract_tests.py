@@ -8,23 +8,23 @@ from goldline.contracts.contract import load_all
 from goldline.local import stack
 from goldline.local.servers import PROJECT
 from goldline.local.sqltest import ReferenceEngine, check_sql, run_cases
-from goldline.spec.compiled import ROOT
+from goldline.project import sql_folder
 
 
-def run_contract_tests(home: Path, table: str | None, out: TextIO | None = None, folder: Path = ROOT / "sql") -> int:
+def run_contract_tests(home: Path, table: str | None, out: TextIO | None = None, folder: Path | None = None) -> int:
     """Check the SQL, run the cases of one table or of all; 1 if anything is wrong.
 
     Args:
         home: the stack's.
         table: as `stg_sales`, `silver.stg_sales` or `sales/stg_sales`; None: all.
         out: where to show what happens.
-        folder: SELECTs and contracts; another one than the repository's to try a change in a copy.
+        folder: SELECTs and contracts; another one than the project's to try a change in a copy.
 
     Raises:
         ContractError: a contract is wrong.
         LookupError: there is no such table.
     """
-    out = out or sys.stdout
+    out, folder = out or sys.stdout, folder or sql_folder()
     if problems := check_sql(folder):
         out.write("".join(f"{problem}\n" for problem in problems))
         return 1

@@ -19,13 +19,15 @@ from typing import Any, TextIO
 from goldline.local import processes, servers, stack
 from goldline.local.runner import GO
 from goldline.local.servers import PROJECT
+from goldline.runs.context import NOT_SIMULATED
 from goldline.spec import compiled as spec
+from goldline.spec.check.given import declared_in
 
 KFP_SAYS = ("Looking for component", "Loading KFP component", "Got executor_input", "Wrote executor output")
 LAST_LINES = 15  # of a failed task's log
 WATCH_SECONDS = 0.5  # how often the servers are looked after while tasks are silent
 # What the pipeline's defaults leave to the environment, for this machine.
-LOCAL = {"project": PROJECT, "bucket": stack.BUCKET, "simulated": True}
+LOCAL = {"project": PROJECT, "bucket": stack.BUCKET, "simulated_size": "demo"}
 
 
 @dataclass
@@ -55,13 +57,15 @@ def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = Non
         ValueError: the run would write into a real Firestore.
     """
     out = out or sys.stdout
-    arguments = {**LOCAL, **parameters}
-    if stack.reads_real_firestore() and arguments["simulated"]:
+    text = spec.fresh(out)
+    declared = declared_in(json.loads(text))
+    arguments = {name: value for name, value in LOCAL.items() if name in declared} | dict(parameters)
+    if stack.reads_real_firestore() and arguments.get("simulated_size", NOT_SIMULATED) != NOT_SIMULATED:
         raise ValueError(
-            "GOLDLINE_FIRESTORE=real only reads: add --no-simulated, or the simulators would write into it"
+            "GOLDLINE_FIRESTORE=real only reads: add --simulated-size none, or the simulators would write into it"
         )
     folder = _new_folder(home)
-    (folder / "pipeline.json").write_text(spec.fresh(out), encoding="utf-8")
+    (folder / "pipeline.json").write_text(text, encoding="utf-8")
     (folder / "arguments.json").write_text(json.dumps(arguments, indent=1), encoding="utf-8")
     start = time.monotonic()
     with stack.using(home) as use:

@@ -77,11 +77,12 @@ def prepare(folder: Path) -> None:
 
 
 def _make_tables(catalog: str, context: Mapping[str, Any], prefix: str) -> None:
-    from goldline.stages.prepare_run import Settings, prepare_run
+    from goldline.runs.settings import Settings
+    from goldline.stages.prepare_run import prepare_run
 
-    settings = Settings(PROJECT, LOCATION, stack.BUCKET, dataset_prefix=prefix)
+    settings = Settings(context["run_date"], PROJECT, LOCATION, stack.BUCKET, dataset_prefix=prefix)
     created = datetime.datetime.now(datetime.UTC).isoformat()
-    prepare_run(f"replay-{context['run_id']}", created, "", context["run_date"], catalog, settings)
+    prepare_run(f"replay-{context['run_id']}", created, "", catalog, settings)
 
 
 def _load_tables(folder: Path, prefix: str) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from goldline.ml.store import Vector
+from goldline.ml.features import Vector
 
 CURVE_POINTS = 101
 THRESHOLD = 0.5  # of the confusion matrix

@@ -28,7 +28,8 @@ from pydantic import ValidationError
 
 from goldline.clients import TIMEOUT, default_project, storage_client
 from goldline.contracts import arrow
-from goldline.ml.store import Model, ModelError, Signature, opened
+from goldline.ml.model_file import Model, opened
+from goldline.ml.signature import ModelError, Signature
 
 LOG = logging.getLogger(__name__)
 MOST_BYTES = 1_500_000  # of a request: what Vertex AI lets through

@@ -7,51 +7,81 @@ from pydantic import BaseModel, ConfigDict
 
 EPOCH = datetime.date(1970, 1, 1)
 EVERYTHING = "all"
+NOT_SIMULATED = "none"
 
 
-class RunContext(BaseModel):
-    """One run of the pipeline for one date.
+class RunPlace(BaseModel):
+    """Identifier and place of a run: known before its date is.
 
     Attributes:
         run_id: name of the pipeline job; a retried task keeps it.
-        run_date: the date that is run.
-        since: by flow, the first date whose arrivals are read.
-        location: where BigQuery's datasets lie.
+        project: project of Firestore, lake and warehouse.
+        location: location of BigQuery's datasets.
         bucket: the lake, without `gs://`.
-        dataset_prefix: put before every dataset's name, so that a developer's tables keep apart.
-        full_refresh: tables that are made anew from all that ever arrived; `all` means every one.
+        dataset_prefix: prefix of every dataset's name, so that a developer's tables keep apart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     run_id: str
-    run_date: datetime.date
-    since: dict[str, datetime.date]
     project: str
     location: str
     bucket: str
     dataset_prefix: str = ""
+
+    def dataset(self, name: str) -> str:
+        """Name in this run of the dataset `silver` or another."""
+        return self.dataset_prefix + name
+
+    def table(self, name: str) -> str:
+        """Full name of `silver.stg_orders` in this run: `project.dataset.table`."""
+        dataset, table = name.split(".")
+        return f"{self.project}.{self.dataset(dataset)}.{table}"
+
+    @property
+    def records(self) -> str:
+        """Folder of the lake that holds the run's own files: context, catalog, task records, summary."""
+        return records_folder(self.run_id)
+
+
+class RunContext(RunPlace):
+    """One run of the pipeline for one date.
+
+    Attributes:
+        run_date: the date that is run.
+        since: by flow, the first date whose arrivals are read.
+        full_refresh: tables that are made anew from all that ever arrived; `all` means every one.
+        train: `auto`, `yes` or `no`: whether models are trained.
+        seed: seed of all that is random.
+        simulated_size: `small`, `demo` or `large` where simulators stand in for the sources, else `none`.
+        vertex_region: region of Vertex AI where accepted models are registered; empty: nowhere.
+        serving_image: image that serves registered models, by digest; empty: they are not registered.
+    """
+
+    run_date: datetime.date
+    since: dict[str, datetime.date]
     full_refresh: tuple[str, ...] = ()
+    train: str = "auto"
+    seed: int = 7
+    simulated_size: str = NOT_SIMULATED
+    vertex_region: str = ""
+    serving_image: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a context that prepare_run wrote."""
         return cls.model_validate_json(text)
 
-    def dataset(self, name: str) -> str:
-        """The dataset that stands for `silver` or another in this run."""
-        return self.dataset_prefix + name
-
-    def table(self, name: str) -> str:
-        """The full name of `silver.stg_sales` in this run: `project.dataset.table`."""
-        dataset, table = name.split(".")
-        return f"{self.project}.{self.dataset(dataset)}.{table}"
-
     def refreshes(self, table: str) -> bool:
         """Whether the table is made anew; it may be named with or without its dataset."""
         return bool({EVERYTHING, table, table.split(".")[1]} & set(self.full_refresh))
 
     @property
-    def records(self) -> str:
-        """The folder of the lake that holds what each task tells of itself."""
-        return f"ops/runs/{self.run_id}"
+    def is_simulated(self) -> bool:
+        """Whether simulators stand in for the sources."""
+        return self.simulated_size != NOT_SIMULATED
+
+
+def records_folder(run_id: str) -> str:
+    """Folder of the lake that holds a run's own files."""
+    return f"ops/runs/{run_id}"

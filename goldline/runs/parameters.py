@@ -4,7 +4,11 @@ import datetime
 import re
 from collections.abc import Iterable, Mapping
 
-CHOICES = {"train": ("auto", "yes", "no"), "export_mode": ("auto", "full")}
+CHOICES = {
+    "train": ("auto", "yes", "no"),
+    "export_mode": ("auto", "full"),
+    "simulated_size": ("none", "small", "demo", "large"),
+}
 
 
 class ParameterError(ValueError):

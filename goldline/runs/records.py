@@ -50,7 +50,11 @@ class ModelResult(BaseModel):
 
 
 class Record(BaseModel):
-    """One task of one run; a retried task overwrites its record."""
+    """One task of one run; a retried task overwrites its record.
+
+    Attributes:
+        select: the SELECT of the table that the task built: a training runs it for past dates.
+    """
 
     model_config = ConfigDict(validate_assignment=True)
 
@@ -61,6 +65,7 @@ class Record(BaseModel):
     finished_at: datetime.datetime | None = None
     error: str | None = None
     table: TableResult | None = None
+    select: str | None = None
     checks: list[CheckResult] = []
     models: list[ModelResult] = []
     counts: dict[str, int | float] = {}
@@ -101,11 +106,16 @@ def _write(run: RunContext, record: Record) -> None:
 
 def earlier(run: RunContext, name: str) -> Record | None:
     """The record that an earlier try of the task left in this run, if it succeeded."""
-    lake, path = Lake(run.project, run.bucket), f"{run.records}/tasks/{name}.json"
-    if retry_marker() or not lake.exists(path):
+    if retry_marker():
         return None
-    record = Record.model_validate_json(lake.read_text(path))
-    return record if record.status == "succeeded" else None
+    record = record_of(run, name)
+    return record if record and record.status == "succeeded" else None
+
+
+def record_of(run: RunContext, name: str) -> Record | None:
+    """The record that a task left in this run; None where it left none."""
+    lake, path = Lake(run.project, run.bucket), f"{run.records}/tasks/{name}.json"
+    return Record.model_validate_json(lake.read_text(path)) if lake.exists(path) else None
 
 
 def retry_marker() -> str:

@@ -5,19 +5,46 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-ROOT = Path(__file__).parents[2]
-PIPELINE_JSON = ROOT / "pipeline.json"
-SOURCES = ("pipeline.py", "components/*.py", "components/*/*/component.py", "goldline/spec/t*.py", "sql/*/*")
+from goldline import project
+from goldline.runs.run_files import Catalog
+
+# What a spec is made from, below the project's folder.
+SOURCES = ("pipeline.py", "components/*.py", "components/*/*.py", "components/*/*/component.py", "sql/*/*")
 
 
 def compiled() -> tuple[str, dict[str, Any]]:
-    """pipeline.py as the text and the content of a compiled spec; the same bytes wherever it is compiled."""
+    """The project's pipeline as text and content of a compiled spec; the same bytes wherever it is compiled."""
     from google.protobuf import json_format
 
-    from pipeline import goldline
-
-    spec = _with_stable_names(json_format.MessageToDict(goldline.pipeline_spec))
+    spec = _with_stable_names(json_format.MessageToDict(project.pipeline().pipeline_spec))
+    for component in (spec["root"], *spec["components"].values()):
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            task.get("cachingOptions", {}).pop("enableCache", None)  # tasks have side effects, sub-pipelines too
     return json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n", spec
+
+
+def is_same(text: str, other: str) -> bool:
+    """Whether two texts are one spec: another version of the compressing library may pack the catalog otherwise."""
+    return text == other or bool(text and other and _expanded(json.loads(text)) == _expanded(json.loads(other)))
+
+
+def catalog_of(spec: dict[str, Any]) -> Catalog | None:
+    """The catalog that the spec's prepare_run is given; None where no task takes one."""
+    return next((Catalog.unpack(constant["constant"]) for constant in _catalogs(spec)), None)
+
+
+def _expanded(spec: dict[str, Any]) -> dict[str, Any]:
+    for constant in _catalogs(spec):
+        constant["constant"] = Catalog.unpack(constant["constant"]).json()
+    return spec
+
+
+def _catalogs(spec: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    for component in (spec["root"], *spec["components"].values()):
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            constant = task.get("inputs", {}).get("parameters", {}).get("catalog", {}).get("runtimeValue", {})
+            if constant.get("constant"):
+                yield constant
 
 
 def _with_stable_names(spec: dict[str, Any]) -> dict[str, Any]:
@@ -55,28 +82,33 @@ def _free(name: str, taken: Iterable[str]) -> str:
     return free
 
 
-def load(path: Path = PIPELINE_JSON) -> dict[str, Any]:
-    """A compiled spec."""
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+def load() -> dict[str, Any]:
+    """The committed spec; empty where there is none yet."""
+    path = project.pipeline_json()
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return content
 
 
-def newer_sources(path: Path = PIPELINE_JSON) -> list[str]:
-    """The sources that changed after the spec was compiled."""
+def newer_sources() -> list[str]:
+    """Paths of the sources that changed after the committed spec was compiled, below the project's folder."""
+    root, path = project.root(), project.pipeline_json()
     compiled_at = path.stat().st_mtime if path.exists() else 0.0
-    changed = [s for pattern in SOURCES for s in ROOT.glob(pattern) if s.stat().st_mtime > compiled_at]
-    return sorted(str(s.relative_to(ROOT)) for s in changed)
+    library = Path(__file__).parent
+    found = [*(s for pattern in SOURCES for s in root.glob(pattern)), library / "task.py", library / "tables.py"]
+    changed = [s for s in found if s.stat().st_mtime > compiled_at]
+    return sorted(str(s.relative_to(root, walk_up=True)) for s in changed)
 
 
 def fresh(out: TextIO) -> str:
     """The text of the committed spec, or of one compiled afresh where a source has changed since."""
-    committed = PIPELINE_JSON.read_text(encoding="utf-8") if PIPELINE_JSON.exists() else ""
+    path = project.pipeline_json()
+    committed = path.read_text(encoding="utf-8") if path.exists() else ""
     newer = newer_sources()
     if committed and not newer:
         return committed
     text, _ = compiled()
-    if text == committed:
-        PIPELINE_JSON.touch()  # the clock was right, the content had not changed: no need to look again
+    if is_same(text, committed):
+        path.touch()  # the clock was right, the content had not changed: no need to look again
     else:
         out.write(f"compiled afresh: pipeline.json is older than {newer[0]} (`make compile` writes it anew)\n")
     return text

@@ -3,9 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from goldline.spec.compiled import ROOT
-
-PAGE = ROOT / "docs" / "parameters.md"
 _KINDS = {"STRING": "text", "BOOLEAN": "switch", "NUMBER_INTEGER": "whole number", "NUMBER_DOUBLE": "number"}
 
 

@@ -20,9 +20,10 @@ from statistics import fmean
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from goldline.spec.compiled import ROOT, load
+from goldline.project import root
+from goldline.spec.compiled import load
 
-PICTURE = ROOT / "docs" / "pipeline.svg"
+PICTURE = root() / "docs" / "pipeline.svg"
 
 type Json = Mapping[str, Any]
 

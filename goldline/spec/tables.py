@@ -1,17 +1,17 @@
-"""What pipeline.py says of tables: `table(...)` builds one, and the graph's edges must be what its SELECT reads."""
+"""Tables of a project as pipeline.py names them; the graph's edges must be what their SELECTs read."""
 
-import json
 from collections.abc import Container
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from components.build_table import build_table
+from goldline import project
 from goldline.contracts.contract import Contract, SourceContract, TableContract, load_all
 from goldline.contracts.sql import reads
+from goldline.runs.run_files import Catalog, travelling
+from goldline.spec.task import Task
 
-SQL = Path(__file__).parents[2] / "sql"
+type Channel = Any  # a value that a task gives, as kfp hands it on
 
 
 class GraphError(ValueError):
@@ -23,10 +23,10 @@ class Published:
     """A table and the artifact of the task that publishes it, for the tasks that read it."""
 
     name: str
-    artifact: Any
+    artifact: Channel
 
     def given(self, _: Container[str]) -> frozenset[str]:
-        """What a SELECT that reads these tables may read of it: the table, whether it is read or not."""
+        """The table that a SELECT may read of it, whether it does or not."""
         return frozenset({self.name})
 
 
@@ -35,40 +35,87 @@ class Loaded:
     """Tables that one task loads, and its artifact, for the tasks that read any of them."""
 
     names: frozenset[str]
-    artifact: Any
+    artifact: Channel
 
     def given(self, read: Container[str]) -> frozenset[str]:
-        """What a SELECT that reads these tables may read of it: those of its tables that are among them."""
+        """The tables among `read` that a SELECT may read of it; all where it reads none."""
         return frozenset(name for name in self.names if name in read) or self.names
+
+
+class Tables:
+    """The tasks that build a project's tables, made from its faces of build_table and predict."""
+
+    def __init__(self, build_table: Task, predict: Task | None = None) -> None:
+        self.build_table = build_table
+        self.predict = predict
+
+    def table(
+        self, name: str, run: Channel, *sources: Published | Loaded, value: Channel = "", after: Channel = None
+    ) -> Published:
+        """Task that builds `sql/<name>.sql`, named after the table.
+
+        Where the contract names a `model`, the task first predicts with it, for the rows that the SELECT in
+        `predict_<model>.sql` beside it gives; `sources` are then what that SELECT reads.
+
+        Args:
+            name: path of SELECT and contract below sql/, without suffix.
+            run: the run's context, an output of prepare_run.
+            sources: tables that the SELECT reads.
+            value: query parameter `@value` of `predict_<model>.sql`.
+            after: task that a prediction waits for, whether it fails or not: the training.
+
+        Raises:
+            GraphError: `sources` are not the tables that the SELECT reads.
+        """
+        contract = _table_contract(name)
+        if contract.write == "load":
+            raise GraphError(f"sql/{name}.yml is of a table that a component loads: it has no SELECT")
+        common: dict[str, Any] = {"run": run, "flow": _flow(name), "contract": travelling(contract)}
+        common["select"] = select(name)
+        inputs = {f"source_{i}": s.artifact for i, s in enumerate(sources, 1)}
+        if contract.model is None:
+            _check_sources(name, contract, sources)
+            task = self.build_table.named(contract.name)(**common, **inputs)
+            return Published(contract.table, task.outputs["table"])
+        if self.predict is None:
+            raise GraphError(f"sql/{name}.yml is of a model: give Tables the component that predicts")
+        rows = f"{_flow(name)}/predict_{contract.model}"
+        _check_sources(rows, contract, sources)
+        task = self.predict.named(contract.name)(
+            **common, model=contract.model, rows=select(rows), value=value, features=sources[0].artifact
+        )
+        if after is not None:
+            task.after(after)
+        task.ignore_upstream_failure()  # a failed training does not stop the night's predictions with the champion
+        return Published(contract.table, task.outputs["table"])
 
 
 @cache
 def contracts() -> dict[str, Contract]:
     """All contracts, by the path of their file below sql/, without its suffix."""
-    return load_all(SQL)
+    return load_all(project.sql_folder())
 
 
-@cache
 def flows() -> dict[str, list[str]]:
-    """The tables that each flow builds: a flow is a folder of sql/. Views and what components load are not built."""
+    """Names of the tables that each flow builds: a flow is a folder of sql/. Views and loaded tables are not built."""
     found: dict[str, list[str]] = {}
     for path, contract in contracts().items():
         if isinstance(contract, TableContract) and contract.is_built:
-            found.setdefault(path.split("/", maxsplit=1)[0], []).append(contract.name)
+            found.setdefault(_flow(path), []).append(contract.name)
     return found
 
 
-def source(name: str) -> str:
+def contract_json(name: str) -> str:
     """The contract of `sql/<name>.yml`, a source's or a table's, as a task takes it."""
-    return _travelling(_contract(name))
+    return travelling(_contract(name))
 
 
 def select(name: str) -> str:
     """The SELECT of `sql/<name>.sql` as a task takes it."""
-    return (SQL / f"{name}.sql").read_text(encoding="utf-8")
+    return (project.sql_folder() / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def landed(name: str, artifact: Any) -> Published:  # noqa: ANN401, a channel of kfp
+def landed_source(name: str, artifact: Channel) -> Published:
     """The view of the source `sql/<name>.yml`, once the task that gives `artifact` has landed its files."""
     contract = _contract(name)
     if not isinstance(contract, SourceContract):
@@ -76,60 +123,39 @@ def landed(name: str, artifact: Any) -> Published:  # noqa: ANN401, a channel of
     return Published(contract.view, artifact)
 
 
-def loading(flow: str) -> str:
-    """The contracts of the tables that a component of the flow loads, as a task takes them."""
-    return json.dumps([json.loads(_travelling(c)) for c in _loaded(flow)], separators=(",", ":"))
-
-
-def loaded(flow: str, artifact: Any) -> Loaded:  # noqa: ANN401, a channel of kfp
+def loaded_tables(flow: str, artifact: Channel) -> Loaded:
     """All tables that a component of the flow loads, once the task that gives `artifact` has loaded them."""
-    return Loaded(frozenset(c.table for c in _loaded(flow)), artifact)
+    tables = {path: c for path, c in contracts().items() if isinstance(c, TableContract) and _flow(path) == flow}
+    return Loaded(frozenset(c.table for c in tables.values() if c.write == "load"), artifact)
 
 
-def table(name: str, run: Any, *sources: Published | Loaded) -> Published:  # noqa: ANN401, a channel of kfp
-    """The task that builds `sql/<name>.sql`, named after the table.
+def catalog() -> Catalog:
+    """All contracts, and the SELECTs of views."""
+    tables = {path: c for path, c in contracts().items() if isinstance(c, TableContract)}
+    return Catalog(
+        tuple(contracts().values()), {c.table: select(path) for path, c in tables.items() if c.write == "view"}
+    )
 
-    Raises:
-        GraphError: `sources` are not the tables that the SELECT reads.
-    """
-    contract = _contract(name)
-    if not isinstance(contract, TableContract):
-        raise GraphError(f"sql/{name}.yml is a source's contract, expected a table's")
-    if contract.write == "load":
-        raise GraphError(f"sql/{name}.yml is of a table that a component loads: it has no SELECT")
-    text = select(name)
-    read = reads(text) - set(contract.reads_published)
+
+def _check_sources(name: str, contract: TableContract, sources: tuple[Published | Loaded, ...]) -> None:
+    read = reads(select(name)) - set(contract.reads_published)
     given = frozenset[str]().union(*(s.given(read) for s in sources))
     if given != read:
         raise GraphError(
-            f"sql/{name}.sql reads {sorted(read)}, but in pipeline.py its sources are {sorted(given)} "
+            f"sql/{name}.sql reads {sorted(read)}, but in the pipeline its sources are {sorted(given)} "
             f"(tables that are read as last published stand under reads_published in its contract)"
         )
-    inputs = {f"source_{i}": s.artifact for i, s in enumerate(sources, 1)}
-    task = build_table.named(contract.name)(
-        run=run, flow=name.split("/", maxsplit=1)[0], select=text, contract=_travelling(contract), **inputs
-    )
-    return Published(contract.table, task.outputs["table"])
 
 
-def everything() -> str:
-    """All contracts, and the SELECTs of views: what prepare_run makes tables from."""
-    return json.dumps(
-        {
-            "contracts": [json.loads(_travelling(c)) for c in contracts().values()],
-            "views": {
-                c.table: select(path)
-                for path, c in contracts().items()
-                if isinstance(c, TableContract) and c.write == "view"
-            },
-        },
-        separators=(",", ":"),
-    )
+def _flow(path: str) -> str:
+    return path.split("/", maxsplit=1)[0]
 
 
-def _loaded(flow: str) -> list[TableContract]:
-    found = {path: c for path, c in contracts().items() if path.startswith(f"{flow}/")}
-    return [c for c in found.values() if isinstance(c, TableContract) and c.write == "load"]
+def _table_contract(name: str) -> TableContract:
+    contract = _contract(name)
+    if not isinstance(contract, TableContract):
+        raise GraphError(f"sql/{name}.yml is a source's contract, expected a table's")
+    return contract
 
 
 def _contract(name: str) -> Contract:
@@ -137,8 +163,3 @@ def _contract(name: str) -> Contract:
         return contracts()[name]
     except KeyError:
         raise GraphError(f"no contract sql/{name}.yml, expected one of {', '.join(contracts())}") from None
-
-
-def _travelling(contract: Contract) -> str:
-    """A contract as it travels in the spec: without its tests, and without what is default."""
-    return contract.model_dump_json(exclude={"tests"}, exclude_defaults=True)

@@ -61,6 +61,7 @@ def build_table(run: RunContext, flow: str, select: str, contract_text: str) -> 
         LOG.info("%s was built by an earlier try of this run", contract.table)
         return done.table
     with recorded(run, contract.name, flow) as record:
+        record.select = select
         builder = Builder(run, flow, select, contract, record)
         result = record.table = builder.build()
         LOG.info(

@@ -1,4 +1,4 @@
-"""Judge a model beside baselines, the known best and the champion, all on the same rows; crown it if it passes."""
+"""Judge a model beside baselines, the oracle and the champion, all on the same rows; promote it if it passes."""
 
 import logging
 from collections.abc import Mapping
@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from goldline.lake import Lake
+from goldline.ml.features import BASELINE, LABEL, Vector, types_of
 from goldline.ml.scores import Curves, scored
-from goldline.ml.store import BASELINE, LABEL, ModelError, Signature, Store, Vector, read_parquet, types_of
+from goldline.ml.signature import ModelError, Signature
+from goldline.ml.store import Store
 from goldline.runs.context import RunContext
 from goldline.runs.records import CheckResult, ModelResult, recorded
 
@@ -58,8 +59,10 @@ class _Judges:
         return {name: round(value, 6) for name, value in found.items()}
 
 
-def evaluate_model(run: RunContext, flow: str, name: str, version: str, dataset: str, gate: Gate, best: str) -> Judged:
-    """Judge a version, record it, and crown it if it passes.
+def evaluate_model(
+    run: RunContext, flow: str, name: str, version: str, dataset: str, gate: Gate, oracle: str
+) -> Judged:
+    """Judge a version, record it, and promote it if it passes.
 
     Args:
         run: the run's context.
@@ -68,19 +71,19 @@ def evaluate_model(run: RunContext, flow: str, name: str, version: str, dataset:
         version: the challenger.
         dataset: gs:// address of the rows to judge on: keys, features, `label`, `baseline...`, `cutoff`.
         gate: what it must reach.
-        best: folder of the lake where a simulation keeps `cutoff=<date>.parquet`, by key the `probability` that the
-            best possible judge gives; nothing where there is none.
+        oracle: folder of the lake where a simulation keeps `cutoff=<date>.parquet`, by key the `probability` that one
+            who knows how the data was made would give; empty where there is none.
 
     Raises:
         ModelError: the challenger or the rows are not what they must be. A champion that is not has lost.
     """
     store = Store(run, name)
     with recorded(run, f"evaluate_{name}", flow) as record:
-        rows = read_parquet(run, dataset.removeprefix(f"gs://{run.bucket}/"))
+        rows = store.rows(dataset.removeprefix(f"gs://{run.bucket}/"))
         challenger = store.load(version, types_of(rows))
         judges = _Judges(_truth(rows, challenger.signature), {"": challenger.predict(rows)})
         judges.says |= {f"{c}_": _floats(rows, c) for c in rows.column_names if c.startswith(BASELINE)}
-        judges.says |= _best(run, rows, best) | _champion(store, rows, version)
+        judges.says |= _oracle(store, rows, oracle) | _champion(store, rows, version)
         kind = challenger.signature.kind
         metrics = judges.metrics(kind)
         record.checks = _checks(name, MAIN[kind], metrics, gate)
@@ -115,19 +118,19 @@ def _champion(store: Store, rows: pa.Table, challenger: str) -> dict[str, Vector
         return {}
 
 
-def _best(run: RunContext, rows: pa.Table, folder: str) -> dict[str, Vector]:
-    """What the best possible judge says, if it is known for each of the rows."""
+def _oracle(store: Store, rows: pa.Table, folder: str) -> dict[str, Vector]:
+    """The oracle's probabilities, by row; nothing where it does not know each of them."""
     path = f"{folder}/cutoff={rows.column('cutoff')[0]}.parquet" if folder and "cutoff" in rows.column_names else ""
-    if not path or not Lake(run.project, run.bucket).exists(path):
+    if not path or not store.lake.exists(path):
         return {}
-    known = read_parquet(run, path)
+    known = store.rows(path)
     key = [name for name in known.column_names if name != "probability"]
     by_key = dict(zip(_keys(known, key), known.column("probability").to_pylist(), strict=True))
     found = [by_key.get(k) for k in _keys(rows, key)]
     if missing := found.count(None):
-        LOG.warning("the known best is not compared: it lacks %d of %d rows", missing, len(found))
+        LOG.warning("the oracle is not compared: it lacks %d of %d rows", missing, len(found))
         return {}
-    return {"best_": np.asarray(found, dtype=np.float64)}
+    return {"oracle_": np.asarray(found, dtype=np.float64)}
 
 
 def _checks(name: str, main: str, metrics: Mapping[str, float], gate: Gate) -> list[CheckResult]:

@@ -12,9 +12,10 @@ from pydantic import BaseModel
 from goldline.lake import Lake, LakeError
 from goldline.landing.sweep import sweep
 from goldline.runs import ops
-from goldline.runs.context import EPOCH, RunContext
+from goldline.runs.context import RunContext, RunPlace
 from goldline.runs.records import ModelResult, Record, TableResult, now
-from goldline.stages.prepare_run import Settings
+from goldline.runs.run_files import load_context
+from goldline.runs.settings import Settings
 from goldline.warehouse.jobs import JobError, Jobs
 from goldline.warehouse.schema import ensure_dataset, ensure_plain, fields
 
@@ -46,27 +47,27 @@ class Summary(BaseModel):
     models: list[ModelResult]
 
 
-def finish_run(job: str, run_date: str, settings: Settings, flows_text: str, state: str, error: str | None) -> Summary:
+def finish_run(job: str, settings: Settings, flows_text: str, state: str, error: str | None) -> Summary:
     """Write the summary and, once, the rows of the ops tables.
 
     Args:
         job: name of the pipeline job.
-        run_date: as it was asked for; the context knows better, if prepare_run came so far.
-        settings: where the run read and wrote.
+        settings: the pipeline's parameters, as far as they say where the run worked.
         flows_text: JSON of the tables of each flow: a flow is finished when all its tables are built.
-        state: how the pipeline's tasks ended, as KFP tells it.
-        error: what KFP says of a failure.
+        state: state in which the pipeline's tasks ended, in KFP's words.
+        error: KFP's message of a failure.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    lake = Lake(settings.resolved_project(), settings.resolved_bucket())
-    run, is_prepared = _card(lake, job, run_date, settings)
-    records = _records(lake, run)
-    summary = _summary(run, is_prepared, records, state, error)
-    lake.write_text(f"{run.records}/summary.json", summary.model_dump_json(indent=1))
-    _write_ops(run, is_prepared, summary, records, json.loads(flows_text))
-    if is_prepared:
+    place = settings.place(job)
+    lake = Lake(place.project, place.bucket)
+    run = load_context(lake, job)
+    records = _records(lake, place)
+    summary = _summary(job, run.run_date if run else _date(settings.run_date), records, state, error)
+    lake.write_text(f"{place.records}/summary.json", summary.model_dump_json(indent=1))
+    _write_ops(place, run, summary, records, json.loads(flows_text))
+    if run:
         _sweep(run)
-    LOG.info("run %s of %s %s", run.run_id, summary.run_date, summary.status)
+    LOG.info("run %s of %s %s", job, summary.run_date, summary.status)
     return summary
 
 
@@ -84,39 +85,32 @@ def _sweep(run: RunContext) -> None:
         LOG.info("%d files of attempts that nobody committed were deleted", len(swept))
 
 
-def _card(lake: Lake, job: str, run_date: str, settings: Settings) -> tuple[RunContext, bool]:
-    """The run's context, or one made up from the parameters where prepare_run failed."""
-    made_up = RunContext(
-        run_id=job,
-        run_date=datetime.date.fromisoformat(run_date) if run_date else EPOCH,
-        since={},
-        project=settings.resolved_project(),
-        location=settings.location,
-        bucket=settings.resolved_bucket(),
-        dataset_prefix=settings.dataset_prefix,
-    )
+def _date(text: str) -> datetime.date | None:
+    """The date that a run was asked for; None where it was to be resolved."""
     try:
-        return RunContext.parse(lake.read_text(f"{made_up.records}/run.json")), True
-    except LakeError:
-        return made_up, False
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
-def _records(lake: Lake, run: RunContext) -> list[Record]:
-    records = [Record.model_validate_json(lake.read_text(path)) for path in lake.list(f"{run.records}/tasks")]
+def _records(lake: Lake, place: RunPlace) -> list[Record]:
+    records = [Record.model_validate_json(lake.read_text(path)) for path in lake.list(f"{place.records}/tasks")]
     return sorted(records, key=lambda r: r.started_at)
 
 
-def _summary(run: RunContext, is_prepared: bool, records: Sequence[Record], state: str, error: str | None) -> Summary:
+def _summary(
+    job: str, run_date: datetime.date | None, records: Sequence[Record], state: str, error: str | None
+) -> Summary:
     ended = [r.finished_at for r in records if r.finished_at]
     seconds = (max(ended) - records[0].started_at).total_seconds() if ended else 0.0
-    said = [f"{r.name}: {r.error}" for r in records if r.error]
+    messages = [f"{r.name}: {r.error}" for r in records if r.error]
     succeeded = state == SUCCEEDED
     return Summary(
         status="succeeded" if succeeded else "failed",
-        run_id=run.run_id,
-        run_date=run.run_date if is_prepared or run.run_date != EPOCH else None,
+        run_id=job,
+        run_date=run_date,
         seconds=round(seconds, 1),
-        error=None if succeeded else ("\n".join(said) or error or "a task failed before it could say why"),
+        error=None if succeeded else ("\n".join(messages) or error or "a task failed before it could say why"),
         tasks=[
             TaskSummary(
                 name=r.name, flow=r.flow, status=r.status, seconds=round(r.seconds, 1), error=r.error, counts=r.counts
@@ -129,33 +123,35 @@ def _summary(run: RunContext, is_prepared: bool, records: Sequence[Record], stat
 
 
 def _write_ops(
-    run: RunContext, is_prepared: bool, summary: Summary, records: Sequence[Record], flows: Mapping[str, Sequence[str]]
+    place: RunPlace,
+    run: RunContext | None,
+    summary: Summary,
+    records: Sequence[Record],
+    flows: Mapping[str, Sequence[str]],
 ) -> None:
-    jobs = Jobs(run, "finish_run")
-    rows: dict[str, Iterable[ops.OpsRow]] = {"ops.runs": _run_rows(run, summary, records, flows)}
-    if is_prepared:
+    jobs = Jobs(place, "finish_run")
+    rows: dict[str, Iterable[ops.OpsRow]] = {"ops.runs": _run_rows(summary, records, flows)}
+    if run:
         rows |= {
             "ops.tables": [_table_row(run, t) for t in summary.tables],
             "ops.checks": list(_check_rows(run, records)),
             "ops.models": list(_model_rows(run, summary.models)),
         }
     else:
-        ensure_dataset(jobs.client, run, "ops")
-        ensure_plain(jobs.client, "ops.runs", ops.RunRow.columns(), run)
+        ensure_dataset(jobs.client, place, "ops")
+        ensure_plain(jobs.client, "ops.runs", ops.RunRow.columns(), place)
     for name, content in rows.items():
         dumped = [row.model_dump(mode="json") for row in content]
-        jobs.append(name.replace(".", "_"), dumped, run.table(name), fields(ops.TABLES[name].columns()))
+        jobs.append(name.replace(".", "_"), dumped, place.table(name), fields(ops.TABLES[name].columns()))
 
 
-def _run_rows(
-    run: RunContext, summary: Summary, records: Sequence[Record], flows: Mapping[str, Sequence[str]]
-) -> list[ops.RunRow]:
+def _run_rows(summary: Summary, records: Sequence[Record], flows: Mapping[str, Sequence[str]]) -> list[ops.RunRow]:
     """A row for the run as a whole, and one for each flow that it ran."""
     succeeded = {r.name for r in records if r.status == "succeeded"}
     outcomes: dict[str | None, bool] = {None: summary.status == "succeeded"}
     for flow in sorted({r.flow for r in records if r.flow}):
         outcomes[flow] = succeeded.issuperset(flows.get(flow, ()))
-    common: dict[str, Any] = {"run_id": run.run_id, "run_date": summary.run_date, "finished_at": now()}
+    common: dict[str, Any] = {"run_id": summary.run_id, "run_date": summary.run_date, "finished_at": now()}
     return [
         ops.RunRow(
             **common,

@@ -1,6 +1,4 @@
-"""Predict with the champion, for each row that a features' table has of the run's date.
-
-Of a table that is no snapshot, whose days come late, the newest day up to the run's date is taken.
+"""Predict with the champion, for each row that a SELECT gives.
 
 The predictions go to ops.predictions, where those of a model and date that were loaded last count; a table of the
 model's own is then built from them like any other, by the same task: a machine less to start each night.
@@ -15,35 +13,41 @@ import pyarrow as pa
 from google.cloud import bigquery
 
 from goldline.contracts.contract import Column, Row, TableContract
-from goldline.ml.store import ModelError, Store, conformed, features_of, keys, read_rows
+from goldline.contracts.sql import prefixed, reads
+from goldline.ml.features import conformed, keys
+from goldline.ml.signature import ModelError
+from goldline.ml.store import Store
 from goldline.runs.context import RunContext
 from goldline.runs.ops import Prediction
 from goldline.runs.records import CheckResult, now, recorded
+from goldline.runs.run_files import load_catalog
 from goldline.warehouse.jobs import Jobs
+from goldline.warehouse.read_rows import read_rows
 from goldline.warehouse.schema import fields
 
 LOG = logging.getLogger(__name__)
 TABLE = "ops.predictions"
-LATE_DAYS = 14  # that the newest day of a table may lie before the run's date
 
 
-def predict(run: RunContext, flow: str, name: str, contract_text: str, where: str = "true", value: str = "") -> int:
-    """Predict, and how many rows that made; none where there is no champion on the run's date.
+def predict(run: RunContext, flow: str, name: str, select: str, value: str = "") -> int:
+    """Predict and load the predictions.
 
     Args:
         run: the run's context.
         flow: the flow that the model is of.
         name: the model's.
-        contract_text: the contract of the features' table.
-        where: a condition in SQL, written in pipeline.py, on the rows to predict for; it may ask for `@value`.
-        value: a parameter of the run.
+        select: rows to predict for, of one table of features; it may use `@run_date` and `@value`.
+        value: query parameter `@value`, a text.
+
+    Returns:
+        Number of predictions; 0 where there is no champion on the run's date.
 
     Raises:
         ModelError: the champion is not what its signature says, or does not fit the table or the libraries; or there
             is nothing to predict from, as when the features' own task failed.
         JobError: BigQuery could not read the features or load the predictions.
     """
-    contract = features_of(contract_text)
+    contract = _features_contract(run, name, select)
     store = Store(run, name)
     with recorded(run, f"predict_{name}", flow) as record:
         version = store.champion()
@@ -53,46 +57,34 @@ def predict(run: RunContext, flow: str, name: str, contract_text: str, where: st
             LOG.warning("%s is not predicted: it has no champion on %s", name, run.run_date)
             return 0
         champion = store.load(version, {c.name: c.type for c in contract.columns})
-        columns = [contract.column(key) for key in keys(contract)]
-        columns += [contract.column(c.name) for c in champion.signature.columns if c.name not in keys(contract)]
-        rows = _features(run, name, contract, columns, (where, value))
+        key = keys(contract)
+        columns = [contract.column(n) for n in dict.fromkeys([*key, *(c.name for c in champion.signature.columns)])]
+        rows = _rows(run, name, select, columns, value)
+        if not rows.num_rows:
+            raise ModelError(f"model {name}: expected rows of {contract.table} to predict for, the SELECT gave none")
+        rows = rows.sort_by([(column, "ascending") for column in key])
         values = champion.predict(rows).tolist()
         common = {"model": name, "model_version": version, "as_of": run.run_date, "run_id": run.run_id}
-        _load(run, name, list(_predictions(rows, keys(contract), values, common)))
+        _load(run, name, list(_predictions(rows, key, values, common)))
         record.counts = {"predictions": len(values)}
         LOG.info("%s: %d predictions by %s", name, len(values), version)
         return len(values)
 
 
-def _features(
-    run: RunContext, name: str, contract: TableContract, columns: list[Column], which: tuple[str, str]
-) -> pa.Table:
-    """The features' rows of the date, keys first, in the keys' order."""
-    day = run.run_date if contract.write == "snapshot" else _newest(run, name, contract)
+def _features_contract(run: RunContext, name: str, select: str) -> TableContract:
+    """The contract of the one table that the rows are of."""
+    read = sorted(reads(select))
+    if len(read) != 1:
+        raise ModelError(f"model {name}: expected a SELECT of one table of features, got one of {', '.join(read)}")
+    return load_catalog(run).tables[read[0]]
+
+
+def _rows(run: RunContext, name: str, select: str, columns: list[Column], value: str) -> pa.Table:
+    """The rows with the columns that the model needs alone: BigQuery then reads no others."""
     listed = ", ".join(f"`{c.name}`" for c in columns)
-    where, value = which
-    sql = (
-        f"select {listed} from `{run.table(contract.table)}` where `{contract.partition_by}` = @run_date and ({where})"
-    )
-    given = [bigquery.ScalarQueryParameter("value", "STRING", value)] if "@value" in where else []
-    rows = conformed(read_rows(run, name, sql, day, given), columns)
-    if not rows.num_rows:
-        raise ModelError(f"model {name}: expected rows of {day} in {contract.table}, got none")
-    return rows.sort_by([(key, "ascending") for key in keys(contract)])
-
-
-def _newest(run: RunContext, name: str, contract: TableContract) -> datetime.date:
-    """The newest day that a table has, of the two weeks up to the run's date."""
-    day = f"`{contract.partition_by}`"
-    sql = (
-        f"select max({day}) as newest from `{run.table(contract.table)}` "
-        f"where {day} between date_sub(@run_date, interval {LATE_DAYS} day) and @run_date"
-    )
-    found: datetime.date | None = read_rows(run, name, sql, run.run_date).column("newest")[0].as_py()
-    if found is None:
-        since = run.run_date - datetime.timedelta(days=LATE_DAYS)
-        raise ModelError(f"model {name}: expected rows of {since} to {run.run_date} in {contract.table}, got none")
-    return found
+    sql = f"select {listed} from (\n{prefixed(select.rstrip().rstrip(';'), run.dataset_prefix)}\n)"
+    given = [bigquery.ScalarQueryParameter("value", "STRING", value)] if "@value" in select else []
+    return conformed(read_rows(run, name, sql, run.run_date, given), columns)
 
 
 def _predictions(rows: pa.Table, key: list[str], values: list[float], common: Row) -> Iterator[Row]:

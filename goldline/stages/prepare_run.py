@@ -3,24 +3,26 @@
 So flows may read each other's last published tables, and no flow has to wait for another.
 """
 
-import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import date
 from graphlib import TopologicalSorter
 
 from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
-from goldline.clients import TIMEOUT, default_project
-from goldline.contracts.contract import Contract, SourceContract, TableContract, parse
+from goldline.clients import TIMEOUT
+from goldline.contracts.contract import Contract, SourceContract, TableContract
 from goldline.contracts.sql import prefixed, reads
 from goldline.lake import Lake
 from goldline.landing.views import ensure_source
+from goldline.ml.training import is_due
 from goldline.runs import dates, parameters
 from goldline.runs.context import RunContext
 from goldline.runs.ops import PARTITIONED_BY, TABLES, RejectedRow
 from goldline.runs.records import recorded
+from goldline.runs.run_files import Catalog, load_catalog, save
+from goldline.runs.settings import Settings
 from goldline.warehouse import statements
 from goldline.warehouse.jobs import JobError, Jobs
 from goldline.warehouse.schema import SchemaChangeError, ensure, ensure_dataset, ensure_plain
@@ -29,72 +31,54 @@ LOG = logging.getLogger(__name__)
 DATASETS = ("bronze", "silver", "gold", "ops")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Where a run reads and writes; what is empty is the environment's."""
-
-    project: str
-    location: str
-    bucket: str
-    dataset_prefix: str = ""
-    full_refresh: str = ""
-    lookback_days: int = 0
-
-    def resolved_project(self) -> str:
-        """The project, given or of the environment."""
-        return self.project or default_project()
-
-    def resolved_bucket(self) -> str:
-        """The lake's bucket, given or named after the project."""
-        return self.bucket or f"{self.resolved_project()}-goldline"
-
-
-def prepare_run(job: str, created: str, scheduled: str, run_date: str, catalog: str, settings: Settings) -> RunContext:
-    """Make the run's context and all tables.
+def prepare_run(job: str, created: str, scheduled: str, catalog_text: str, settings: Settings) -> RunContext:
+    """Make the run's context, all tables and all views.
 
     Args:
         job: name of the pipeline job.
-        created: when it was created, ISO.
-        scheduled: for when it was scheduled, ISO; 1970 or nothing if it was not.
-        run_date: YYYY-MM-DD, or nothing for the day before.
-        catalog: JSON with all `contracts`, and the SELECTs of `views` by table.
-        settings: where to read and write.
+        created: time of its creation, ISO.
+        scheduled: time that it was scheduled for, ISO; 1970 or empty if it was not.
+        catalog_text: all contracts and the SELECTs of views, as `Catalog.pack` wrote them.
+        settings: the pipeline's parameters.
 
     Raises:
         ParameterError: a parameter has a wrong value.
         LakeError: there is no such bucket.
     """
-    parameters.check({"run_date": run_date, **vars(settings)})
-    content = json.loads(catalog)
-    contracts = [parse(c, "a contract in the spec") for c in content["contracts"]]
+    parameters.check(vars(settings))
+    catalog = Catalog.unpack(catalog_text)
     run = RunContext(
-        run_id=job,
-        run_date=dates.resolve(run_date, scheduled, created),
+        **settings.place(job).model_dump(),
+        run_date=dates.resolve(settings.run_date, scheduled, created),
         since={},
-        project=settings.resolved_project(),
-        location=settings.location,
-        bucket=settings.resolved_bucket(),
-        dataset_prefix=settings.dataset_prefix,
-        full_refresh=parameters.refreshed(
-            settings.full_refresh, [c.table for c in contracts if isinstance(c, TableContract)]
-        ),
+        full_refresh=parameters.refreshed(settings.full_refresh, catalog.tables),
+        train=settings.train,
+        seed=settings.seed,
+        simulated_size=settings.simulated_size,
+        vertex_region=settings.vertex_region,
+        serving_image=settings.serving_image,
     )
     lake = Lake(run.project, run.bucket)
     lake.check()
     with recorded(run, "prepare_run", ""):
         jobs = Jobs(run, "prepare_run")
-        _make_tables(jobs.client, run, contracts)
-        for contract in contracts:
+        _make_tables(jobs.client, run, catalog.contracts)
+        for contract in catalog.contracts:
             if isinstance(contract, SourceContract):
                 ensure_source(jobs.client, lake, contract, run)
-        _make_views(jobs, run, contracts, content["views"])
+        _make_views(jobs, run, catalog)
         run = run.model_copy(update={"since": dates.since(run.run_date, _finished(jobs, run), settings.lookback_days)})
-        lake.write_text(f"{run.records}/run.json", run.model_dump_json())
+        save(run, catalog)
     LOG.info("run %s of %s, reading arrivals %s", run.run_id, run.run_date, _spans(run))
     return run
 
 
-def _make_tables(client: bigquery.Client, run: RunContext, contracts: list[Contract]) -> None:
+def is_any_model_due(run: RunContext) -> bool:
+    """Whether the run trains any of the models that the contracts name."""
+    return any(is_due(run, c.model) for c in load_catalog(run).tables.values() if c.model)
+
+
+def _make_tables(client: bigquery.Client, run: RunContext, contracts: Iterable[Contract]) -> None:
     for name in DATASETS:
         ensure_dataset(client, run, name)
     for name, row in TABLES.items():
@@ -111,8 +95,8 @@ def _make_tables(client: bigquery.Client, run: RunContext, contracts: list[Contr
             LOG.warning("%s", error)
 
 
-def _make_views(jobs: Jobs, run: RunContext, contracts: list[Contract], selects: dict[str, str]) -> None:
-    views = {c.table: c for c in contracts if isinstance(c, TableContract) and c.write == "view"}
+def _make_views(jobs: Jobs, run: RunContext, catalog: Catalog) -> None:
+    selects, views = catalog.views, {name: catalog.tables[name] for name in catalog.views}
     order = TopologicalSorter({name: reads(selects[name]) & views.keys() for name in views}).static_order()
     for name in order:
         select = prefixed(selects[name], run.dataset_prefix).strip()

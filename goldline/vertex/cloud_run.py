@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, TextIO
 
+from goldline import project
 from goldline.contracts.contract import TableContract, load_all
 from goldline.runs.parameters import refreshed
 from goldline.spec import compiled as specs
@@ -130,7 +131,7 @@ def prepared(
     where = environments.load(environment, declared)
     values = complete(where.values(given or {}), declared)
     if names := values.get("full_refresh"):
-        contracts = load_all(specs.ROOT / "sql").values()
+        contracts = load_all(project.sql_folder()).values()
         refreshed(str(names), [c.table for c in contracts if isinstance(c, TableContract)])
     uploadable(spec, where, "to-be-resolved")
     image = image or where.image

@@ -8,8 +8,7 @@ from typing import Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from goldline.spec.check.budget import Budget
-from goldline.spec.check.check import SCENARIOS
+from goldline.spec.check.budget import Budget, nights
 from goldline.spec.check.tree import Finding, Json, parse_spec
 
 LIST_PRICES = Path(__file__).parent / "prices.yml"
@@ -85,7 +84,7 @@ class Machines:
 
 
 def machines(spec: Json) -> Machines:
-    """Count what a month of nights starts: one night a week also trains, one also runs the startups.
+    """Number of runs and machines of a month of the nights in goldline.yaml.
 
     Raises:
         ValueError: the spec cannot be read.
@@ -94,10 +93,11 @@ def machines(spec: Json) -> Machines:
     if isinstance(parsed, Finding):
         raise ValueError(str(parsed))
     pipeline, _ = parsed
-    tasks = {scenario.name: Budget(pipeline, scenario).tasks() for scenario in SCENARIOS}
-    plain = tasks["plain night"]
-    weekly = (tasks["training night"] - plain) + (tasks["Friday"] - plain)
-    return Machines(runs=NIGHTS, tasks=NIGHTS * plain + WEEKS * weekly)
+    kinds = nights()
+    return Machines(
+        runs=WEEKS * sum(night.nights_a_week for night in kinds),
+        tasks=WEEKS * sum(night.nights_a_week * Budget(pipeline, night).tasks() for night in kinds),
+    )
 
 
 def month(prices: Prices, load: Load, count: Machines) -> dict[str, float]:

@@ -5,14 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
+from goldline.project import SETTINGS, ProjectError, settings
 from goldline.runs.parameters import ParameterError
 from goldline.spec.check.given import checked
-from goldline.spec.compiled import ROOT
-
-FILE = ROOT / "goldline.yaml"
 
 type Scalar = bool | int | float | str
 
@@ -38,7 +35,7 @@ FORMS = {
 _CRON = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
-class EnvironmentsError(ValueError):
+class EnvironmentsError(ProjectError):
     """goldline.yaml cannot be used: the message names the file, the place in it, and what was expected there."""
 
 
@@ -119,18 +116,17 @@ def load(name: str, declared: Mapping[str, Any], file: Path | None = None) -> En
     Args:
         name: of the environment.
         declared: the parameters in the compiled spec, as `root.inputDefinitions.parameters`.
-        file: goldline.yaml.
+        file: another goldline.yaml than the project's.
 
     Raises:
         EnvironmentsError: the file is not of its form, or has no such environment.
     """
-    file = file or FILE
-    environments = _read(file)
+    environments = settings("environments", file)
     if name not in environments:
         raise EnvironmentsError(
-            f"{file.name} has no environment {name!r}, expected one of {', '.join(sorted(environments))}"
+            f"{SETTINGS} has no environment {name!r}, expected one of {', '.join(sorted(environments))}"
         )
-    where = f"{file.name}: environments.{name}"
+    where = f"{SETTINGS}: environments.{name}"
     content = environments[name]
     if not isinstance(content, dict):
         raise EnvironmentsError(f"{where}: expected project, location, bucket and so on, got {content!r}")
@@ -164,19 +160,6 @@ def check_cron(text: str) -> None:
             is_good = found and all(low <= n <= high for n in numbers) and numbers == sorted(numbers)
             if not is_good or (found and found[4] == "0"):
                 raise ValueError(f"cron: expected numbers from {low} to {high} in {field!r} of {text!r}")
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise EnvironmentsError(f"there is no {file}, which names the environments") from None
-    except yaml.YAMLError as error:
-        raise EnvironmentsError(f"{file.name} is no YAML: {error}") from None
-    found = content.get("environments") if isinstance(content, dict) and len(content) == 1 else None
-    if not isinstance(found, dict):
-        raise EnvironmentsError(f"{file.name}: expected one key, environments, and environments by name in it")
-    return found
 
 
 def _check_parameters(where: str, parameters: Mapping[str, Scalar], declared: Mapping[str, Any]) -> None:

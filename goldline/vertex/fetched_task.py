@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
+from goldline import project
 from goldline.contracts.contract import SourceContract, load_all
 from goldline.contracts.sql import reads
-from goldline.spec import compiled as specs
+from goldline.runs.context import records_folder
 from goldline.vertex.api import address
 from goldline.vertex.cloud_run import CloudRun
 from goldline.vertex.errors import CloudError
@@ -59,6 +60,9 @@ def fetch(run: CloudRun, task: str, folder: Path, out: TextIO | None = None) -> 
     _write(folder / "arguments.json", job.get("runtimeConfig", {}).get("parameterValues", {}))
     _write(folder / "task.json", content)
     uris = {a["uri"] for each in artifacts.values() for a in each if str(a.get("uri", "")).startswith("gs://")}
+    if "run" in parameters:  # the run's own files: its catalog, and the records of tasks before this one
+        context = json.loads(parameters["run"])
+        uris.add(f"gs://{context['bucket']}/{records_folder(context['run_id'])}/")
     for uri in sorted(uris):
         _fetch_objects(run, str(uri), folder / "lake", out)
     _fetch_tables(run, tables_of(parameters, artifacts), folder / "tables", out)
@@ -98,7 +102,7 @@ def tables_of(parameters: Mapping[str, Any], artifacts: Mapping[str, Iterable[Ma
 
 
 def _views() -> set[str]:
-    return {c.view for c in load_all(specs.ROOT / "sql").values() if isinstance(c, SourceContract)}
+    return {c.view for c in load_all(project.sql_folder()).values() if isinstance(c, SourceContract)}
 
 
 def _fetch_objects(run: CloudRun, uri: str, folder: Path, out: TextIO) -> None:

@@ -20,7 +20,7 @@ class Registered:
     metadata: dict[str, str]
 
 
-def register_model(run: RunContext, flow: str, name: str, version: str, region: str, image: str) -> Registered:
+def register_model(run: RunContext, flow: str, name: str, version: str) -> Registered:
     """Register a version once; again, it is found.
 
     Args:
@@ -28,15 +28,14 @@ def register_model(run: RunContext, flow: str, name: str, version: str, region: 
         flow: the flow that the model is of.
         name: the model's.
         version: the one that was accepted.
-        region: of Vertex AI; empty where there is none.
-        image: goldline's, which serves the model; empty where there is none.
 
     Raises:
         ModelError: the lake has no such version.
         CloudError: Vertex AI refused it, or could not be reached.
     """
     with recorded(run, f"register_{name}", flow) as record:
-        missing = [said for said, value in (("a region of Vertex AI", region), ("an image", image)) if not value]
+        region, image = run.vertex_region, run.serving_image
+        missing = [name for name, value in (("a region of Vertex AI", region), ("an image", image)) if not value]
         record.counts = {"registered": int(not missing)}
         if missing:
             reason = f"{name} {version} is not registered: the run was not given {' and '.join(missing)}"

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from goldline.spec.check.budget import nights
 from goldline.spec.check.check import check
 from goldline.spec.check.given import checked, declared_in
 from goldline.spec.task import IMAGE
@@ -34,6 +35,6 @@ def uploadable(spec: Mapping[str, Any], environment: Environment, image: str) ->
     here: dict[str, Scalar] = {"vertex_region": environment.location, "serving_image": image}
     for name, value in checked(here | environment.values(), declared).items():
         declared[name]["defaultValue"] = value
-    if findings := check(found):
+    if findings := check(found, nights()):
         raise SpecError("the spec is not sent:\n" + "\n".join(f"  {finding}" for finding in findings))
     return found

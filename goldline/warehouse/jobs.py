@@ -15,7 +15,7 @@ from google.cloud import bigquery
 
 from goldline.clients import TIMEOUT, bigquery_client
 from goldline.contracts.contract import Column, Row
-from goldline.runs.context import RunContext
+from goldline.runs.context import RunPlace
 from goldline.warehouse.schema import fields
 
 LOG = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class JobError(RuntimeError):
 class Jobs:
     """The jobs of one subject (a table, a source, the run itself) in one run."""
 
-    def __init__(self, run: RunContext, subject: str) -> None:
+    def __init__(self, run: RunPlace, subject: str) -> None:
         self.run = run
         self.subject = subject
         self.client = bigquery_client(run.project, run.location)

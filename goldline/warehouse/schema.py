@@ -7,7 +7,7 @@ from google.cloud import bigquery
 
 from goldline.clients import TIMEOUT
 from goldline.contracts.contract import Column, TableContract
-from goldline.runs.context import RunContext
+from goldline.runs.context import RunPlace
 
 # BigQuery's API answers with the names of its first SQL dialect.
 LEGACY = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
@@ -27,7 +27,7 @@ def fields(columns: Iterable[Column]) -> list[bigquery.SchemaField]:
     ]
 
 
-def table_of(contract: TableContract, run: RunContext) -> bigquery.Table:
+def table_of(contract: TableContract, run: RunPlace) -> bigquery.Table:
     """The table that a contract describes, not yet made."""
     table = bigquery.Table(run.table(contract.table), schema=fields(contract.columns))
     table.description = f"{contract.description} {contract.grain}"
@@ -38,7 +38,7 @@ def table_of(contract: TableContract, run: RunContext) -> bigquery.Table:
     return table
 
 
-def ensure_dataset(client: bigquery.Client, run: RunContext, name: str) -> None:
+def ensure_dataset(client: bigquery.Client, run: RunPlace, name: str) -> None:
     """Make a dataset if it is not there. It is looked for first: a run's account may fill datasets and make none."""
     wanted = bigquery.Dataset(f"{run.project}.{run.dataset(name)}")
     wanted.location = run.location
@@ -48,7 +48,7 @@ def ensure_dataset(client: bigquery.Client, run: RunContext, name: str) -> None:
         client.create_dataset(wanted, exists_ok=True, timeout=TIMEOUT)
 
 
-def ensure(client: bigquery.Client, contract: TableContract, run: RunContext) -> bigquery.Table:
+def ensure(client: bigquery.Client, contract: TableContract, run: RunPlace) -> bigquery.Table:
     """Make the table if it is not there, add the contract's new nullable columns if it is.
 
     Raises:
@@ -72,7 +72,7 @@ def ensure(client: bigquery.Client, contract: TableContract, run: RunContext) ->
 
 
 def ensure_plain(
-    client: bigquery.Client, name: str, columns: Sequence[Column], run: RunContext, partition_by: str | None = None
+    client: bigquery.Client, name: str, columns: Sequence[Column], run: RunPlace, partition_by: str | None = None
 ) -> None:
     """Make a table of goldline's own (the ops tables, the rejects) if it is not there; add its new nullable columns.
 

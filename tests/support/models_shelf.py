@@ -11,7 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from goldline.local.servers import PROJECT
 from goldline.local.stack import BUCKET
 from goldline.ml import store as models
-from goldline.ml.store import Feature, Signature, Store
+from goldline.ml.signature import Feature, Signature
+from goldline.ml.store import Store
 from goldline.runs.context import RunContext
 from goldline.runs.records import Record
 from goldline.stages.evaluate_model import Gate, Judged, evaluate_model

@@ -19,6 +19,7 @@ from isal import isal_zlib
 
 from components.clickstream.generate_clickstream.click_lines import CUT_OFF, TRUTH, chunks
 from components.clickstream.generate_clickstream.visits import Shop
+from components.simulation import CUSTOMERS
 from components.simulation.folder import Folder
 from components.simulation.text import split
 from goldline.lake import Lake
@@ -27,6 +28,11 @@ from goldline.runs.records import recorded
 
 LOG = logging.getLogger(__name__)
 DAY = datetime.timedelta(days=1)
+SIZES = {
+    "small": {"days": 3, "events": 1_000, "customers": CUSTOMERS["small"]},
+    "demo": {"days": 14, "events": 1_000, "customers": CUSTOMERS["demo"]},
+    "large": {"days": 60, "events": 1_000_000, "customers": CUSTOMERS["large"]},
+}
 SOURCE = "clickstream"
 FILES, LINES_A_FILE_MAX = 4, 250_000  # files of a small day, about; lines of a file of a large one
 LEVEL = 1  # of compression: the lines are so alike that more costs time and saves little

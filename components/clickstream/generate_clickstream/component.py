@@ -1,4 +1,4 @@
-"""The face of generate_clickstream: what goes in, what comes out."""
+"""KFP component `generate_clickstream`."""
 
 from kfp import dsl
 
@@ -6,11 +6,10 @@ from goldline.spec.task import task
 
 
 @task(memory="2G")
-def generate_clickstream(
-    run: str, seed: int, days: int, events: int, customers: int, metrics: dsl.Output[dsl.Metrics]
-) -> None:
-    """Write the clicks of a simulated web shop up to the run's date; refuses a folder that it did not make."""
-    from components.clickstream.generate_clickstream.click_files import generate_clickstream
+def generate_clickstream(run: str, metrics: dsl.Output[dsl.Metrics]) -> None:
+    """Write the clicks of a simulated web shop up to the run's date; refuse a folder that it did not make."""
+    from components.clickstream.generate_clickstream.click_files import SIZES, generate_clickstream
     from goldline.runs.context import RunContext
 
-    metrics.metadata = generate_clickstream(RunContext.parse(run), seed, days, events, customers)
+    context = RunContext.parse(run)
+    metrics.metadata = generate_clickstream(context, context.seed, **SIZES[context.simulated_size])

@@ -1,4 +1,4 @@
-"""The face of generate_sales: what goes in, what comes out."""
+"""KFP component `generate_sales`."""
 
 from kfp import dsl
 
@@ -6,11 +6,11 @@ from goldline.spec.task import task
 
 
 @task(memory="2G")
-def generate_sales(
-    run: str, collection: str, database: str, seed: int, days: int, customers: int, metrics: dsl.Output[dsl.Metrics]
-) -> None:
-    """Write the sales of a simulated shop up to the run's date; refuses a collection that it did not make."""
-    from components.sales.generate_sales.sales_documents import generate_sales
+def generate_sales(run: str, collection: str, database: str, metrics: dsl.Output[dsl.Metrics]) -> None:
+    """Write the sales of a simulated shop up to the run's date; refuse a collection that it did not make."""
+    from components.sales.generate_sales.sales_documents import SIZES, generate_sales
     from goldline.runs.context import RunContext
 
-    metrics.metadata = generate_sales(RunContext.parse(run), collection, database, seed, days, customers)
+    context = RunContext.parse(run)
+    size = SIZES[context.simulated_size]
+    metrics.metadata = generate_sales(context, collection, database, context.seed, **size)

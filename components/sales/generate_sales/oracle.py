@@ -1,6 +1,6 @@
-"""The best that any model of churn can do: the probabilities of a judge who knows how each customer behaves.
+"""Oracle of churn: the probabilities that one who knows how each customer behaves would give.
 
-The judge knows everybody's rate, hazard and the seasons, and sees what the shop's documents show: the days on which
+The oracle knows everybody's rate, hazard and the seasons, and sees what the shop's documents show: the days on which
 each bought, up to the cut-off. What nobody can see is whether a customer who does not buy has left. That is a hidden
 Markov model of two states, with the shop and gone, and its forward recursion gives the exact posterior (Rabiner, "A
 tutorial on hidden Markov models", Proceedings of the IEEE 77(2), 1989, section III.A).
@@ -18,12 +18,12 @@ from components.simulation.draws import Floats
 WINDOW = 30  # days without a valid purchase that mean churn
 
 
-def best(world: World, cutoff: datetime.date, first: datetime.date) -> dict[str, float]:
+def oracle(world: World, cutoff: datetime.date, first: datetime.date) -> dict[str, float]:
     """The probability of churn of each customer who has bought: no valid purchase in the days after the cut-off.
 
     Args:
         world: the shop.
-        cutoff: the last day that the judge sees.
+        cutoff: the last day that the oracle sees.
         first: the first day that the shop's collection holds.
 
     Returns:

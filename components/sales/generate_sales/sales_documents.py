@@ -4,7 +4,7 @@ A collection is simulated or real, never both: a document of goldline's own mark
 that holds documents but lacks the mark is refused. The mark also keeps what the shop was made with, the last day
 that was written and what is planted up to then, so that a later run adds its own days only.
 
-Beside the data, never in it, lies what the best possible model of churn would have said: see judge.py.
+Beside the data, never in it, lies what the oracle says of churn: see oracle.py.
 """
 
 import datetime
@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 from google.api_core.exceptions import AlreadyExists
 from google.cloud import firestore
 
-from components.sales.generate_sales.oracle import WINDOW, best
+from components.sales.generate_sales.oracle import WINDOW, oracle
 from components.sales.generate_sales.world import DAY, LATE_DAYS_MAX, REFUND_DAYS_MAX, World
-from components.simulation import NotSimulatedError
+from components.simulation import CUSTOMERS, NotSimulatedError
 from goldline.clients import TIMEOUT, firestore_client
 from goldline.firestore.calls import Database
 from goldline.firestore.writer import Named, write
@@ -34,6 +34,11 @@ from goldline.runs.records import recorded
 
 LOG = logging.getLogger(__name__)
 MARKS = "goldline_simulated"
+SIZES = {
+    "small": {"days": 80, "customers": CUSTOMERS["small"]},
+    "demo": {"days": 120, "customers": CUSTOMERS["demo"]},
+    "large": {"days": 360, "customers": CUSTOMERS["large"]},
+}
 LOOK_UP = 500  # documents whose versions are asked for at once
 
 
@@ -51,7 +56,7 @@ class Mark:
 def generate_sales(
     run: RunContext, collection: str, database: str, seed: int, days: int, customers: int
 ) -> dict[str, int | float]:
-    """Write the shop's documents up to the run's date, and the best churn probabilities whose window ends there.
+    """Write the shop's documents up to the run's date, and the oracle's churn probabilities whose window ends there.
 
     Args:
         run: the run's card.
@@ -81,14 +86,14 @@ def generate_sales(
         planted = _planted(world, mark, first, last, run.run_date)
         moved = {"last": max(mark.last, run.run_date.isoformat()), "planted": planted}
         client.document(MARKS, collection).set(moved, merge=True, timeout=TIMEOUT)
-        _judge(run, collection, world, first)
+        _write_oracle(run, collection, world, first)
         record.counts = {"written": written, **planted}
     LOG.info("%s: %s", collection, ", ".join(f"{name} {count}" for name, count in record.counts.items()))
     return record.counts
 
 
 def churn_path(collection: str, cutoff: datetime.date) -> str:
-    """Where in the lake the best churn probabilities at a cut-off lie."""
+    """Path in the lake of the oracle's churn probabilities at a cut-off."""
     return f"simulated/{collection}/churn/cutoff={cutoff}.parquet"
 
 
@@ -159,12 +164,12 @@ def _planted(
     return dict(found)
 
 
-def _judge(run: RunContext, collection: str, world: World, first: datetime.date) -> None:
-    """Lay down the best churn probabilities at the cut-off whose window ends with the run's date, if there is one."""
+def _write_oracle(run: RunContext, collection: str, world: World, first: datetime.date) -> None:
+    """Write the oracle's churn probabilities at the cut-off whose window ends with the run's date, if any."""
     cutoff = run.run_date - DAY * WINDOW
     if cutoff < first:
         return
-    churns = best(world, cutoff, first)
+    churns = oracle(world, cutoff, first)
     content = {"customer_id": pa.array(churns.keys(), pa.string()), "probability": pa.array(churns.values())}
     stream = io.BytesIO()
     pq.write_table(pa.table(content), stream)

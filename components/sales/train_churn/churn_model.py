@@ -16,30 +16,31 @@ import pyarrow as pa
 
 from goldline.contracts.contract import Column, TableContract
 from goldline.contracts.sql import prefixed
-from goldline.ml.store import (
+from goldline.ml.features import (
     BASELINE,
     LABEL,
-    Fitted,
     Matrix,
-    ModelError,
-    Store,
-    Trained,
     Vector,
     conformed,
     feature_columns,
-    features_of,
     filled,
     keys,
     labels,
     matrix,
-    read_rows,
 )
+from goldline.ml.signature import ModelError
+from goldline.ml.store import Fitted, Store, Trained
+from goldline.ml.training import is_due
 from goldline.runs.context import RunContext
-from goldline.runs.records import CheckResult, recorded
+from goldline.runs.records import CheckResult, record_of, recorded
+from goldline.runs.run_files import load_catalog
+from goldline.warehouse.read_rows import read_rows
 
 LOG = logging.getLogger(__name__)
 NAME = "churn"
 FLOW = "sales"
+FEATURES = "gold.agg_customer_features"
+FLOOR = 0.6  # ROC AUC that a model must reach to be used
 DAY = datetime.timedelta(days=1)
 HORIZON = 30 * DAY  # without a valid purchase for so long, a customer has churned
 STEP = 7 * DAY
@@ -86,20 +87,34 @@ class Rows:
                 )
 
 
-def train_churn(run: RunContext, select: str, contract_text: str, seed: int) -> Trained | None:
+def train_churn(run: RunContext) -> Trained | None:
+    """Train a version if it is due, from the SELECT with which this run built the features.
+
+    Raises:
+        LakeError: the run did not build them.
+        As `train`.
+    """
+    if not is_due(run, NAME):
+        return None
+    contract = load_catalog(run).tables[FEATURES]
+    built = record_of(run, contract.name)
+    if built is None or built.select is None:
+        raise ModelError(f"model {NAME}: expected a record of how this run built {FEATURES}, got none")
+    return train(run, built.select, contract)
+
+
+def train(run: RunContext, select: str, contract: TableContract) -> Trained | None:
     """Train a version and put it into the lake; None where the history is too short.
 
     Args:
         run: the run's context.
         select: the SELECT of the features' table.
-        contract_text: its contract.
-        seed: of what is drawn at random.
+        contract: its contract.
 
     Raises:
         ModelError: too few rows, or of one class only, or the SELECT does not give what the contract says.
         JobError: BigQuery could not run the SELECT.
     """
-    contract = features_of(contract_text)
     with recorded(run, f"train_{NAME}", FLOW) as record:
         days = cutoffs(run.run_date, first_sale(run))
         check = {"subject": NAME, "name": f"sales reach back {reach().days} days", "level": "warn"}
@@ -107,9 +122,9 @@ def train_churn(run: RunContext, select: str, contract_text: str, seed: int) -> 
         if len(days) < 2:
             LOG.warning("%s is not trained: sales reach back less than %d days", NAME, reach().days)
             return None
-        rows = read(run, select, contract, days, seed)
+        rows = read(run, select, contract, days, run.seed)
         rows.check()
-        trained = Store(run, NAME).add(fit(contract, rows, seed))
+        trained = Store(run, NAME).add(fit(contract, rows, run.seed))
         record.counts = dict(trained.signature.metrics)
         return trained
 
@@ -174,6 +189,7 @@ def fit(contract: TableContract, rows: Rows, seed: int) -> Fitted:
         test=rows.test.append_column(BASELINE, pa.array(_baseline(rows, contract))),
         seed=seed,
         metrics=_metrics(rows),
+        floor=FLOOR,
     )
 
 

@@ -24,6 +24,7 @@ from goldline.runs.records import recorded
 LOG = logging.getLogger(__name__)
 SOURCE = "startups"
 LINES_A_FILE = 100_000
+SIZES = {"small": {"changes": 100}, "demo": {"changes": 100}, "large": {"changes": 10_000}}
 
 
 def generate_startups(run: RunContext, seed: int, changes: int) -> dict[str, int | float]:

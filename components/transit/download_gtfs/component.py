@@ -1,4 +1,4 @@
-"""The face of download_gtfs: what goes in, what comes out."""
+"""KFP component `download_gtfs`."""
 
 from kfp import dsl
 
@@ -6,13 +6,12 @@ from goldline.spec.task import task
 
 
 @task(memory="4G")
-def download_gtfs(
-    run: str, gtfs_url: str, simulated: bool, feed: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics]
-) -> None:
+def download_gtfs(run: str, gtfs_url: str, feed: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics]) -> None:
     """Bring the schedule into the lake, as it came and as typed Parquet; what is no feed leaves the last one."""
     from components.transit.download_gtfs.feed_download import download_gtfs
     from goldline.runs.context import RunContext
 
-    downloaded = download_gtfs(RunContext.parse(run), gtfs_url, simulated)
+    context = RunContext.parse(run)
+    downloaded = download_gtfs(context, gtfs_url, context.is_simulated)
     feed.uri, feed.metadata = downloaded.uri, downloaded.summary()
     metrics.metadata = downloaded.counts

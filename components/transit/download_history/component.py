@@ -1,4 +1,4 @@
-"""The face of download_history: what goes in, what comes out."""
+"""KFP component `download_history`."""
 
 from kfp import dsl
 
@@ -10,9 +10,7 @@ def download_history(
     run: str,
     history_url: str,
     history_days: int,
-    history_from: str,
-    history_to: str,
-    simulated: bool,
+    history_range: str,
     history: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
@@ -20,6 +18,8 @@ def download_history(
     from components.transit.download_history.history_download import download_history
     from goldline.runs.context import RunContext
 
-    landed = download_history(RunContext.parse(run), history_url, history_days, history_from, history_to, simulated)
+    context = RunContext.parse(run)
+    first, _, last = history_range.partition("..")
+    landed = download_history(context, history_url, history_days, first, last, context.is_simulated)
     history.uri, history.metadata = landed.uri, landed.summary()
     metrics.metadata = landed.counts

@@ -1,4 +1,4 @@
-"""The face of generate_transit: what goes in, what comes out."""
+"""KFP component `generate_transit`."""
 
 from kfp import dsl
 
@@ -6,9 +6,10 @@ from goldline.spec.task import task
 
 
 @task(memory="2G")
-def generate_transit(run: str, seed: int, days: int, trains: int, metrics: dsl.Output[dsl.Metrics]) -> None:
-    """Publish a simulated city's schedule and the archives of its days; refuses a folder that it did not make."""
-    from components.transit.generate_transit.transit_files import generate_transit
+def generate_transit(run: str, metrics: dsl.Output[dsl.Metrics]) -> None:
+    """Publish a simulated city's schedule, and archives up to the run's date; refuse a folder that it did not make."""
+    from components.transit.generate_transit.transit_files import SIZES, generate_transit
     from goldline.runs.context import RunContext
 
-    metrics.metadata = generate_transit(RunContext.parse(run), seed, days, trains)
+    context = RunContext.parse(run)
+    metrics.metadata = generate_transit(context, context.seed, **SIZES[context.simulated_size])

@@ -27,6 +27,11 @@ from goldline.runs.records import recorded
 
 LOG = logging.getLogger(__name__)
 MARK = f"{SIMULATED}/simulation.json"
+SIZES = {
+    "small": {"days": 8, "trains": 2},
+    "demo": {"days": 14, "trains": 6},
+    "large": {"days": 60, "trains": 12},
+}
 WORKERS = 2  # archives are packed while the next day's trains are drawn
 
 

@@ -1,4 +1,4 @@
-"""The face of load_month: what goes in, what comes out."""
+"""KFP component `load_month`."""
 
 from google_cloud_pipeline_components.types.artifact_types import BQTable
 from kfp import dsl
@@ -9,7 +9,6 @@ from goldline.spec.task import task
 @task(cpu="2", memory="4G")
 def load_month(
     run: str,
-    contracts: str,
     history: dsl.Input[dsl.Dataset],
     feed: dsl.Input[dsl.Dataset],
     tables: dsl.Output[BQTable],
@@ -17,11 +16,11 @@ def load_month(
 ) -> None:
     """Load the schedule and the days that are new, a month at a time; the artifact stands for all tables of bronze."""
     from components.transit.load_month.month_load import DAYS, load_month
-    from goldline.contracts.contract import parse_all
     from goldline.runs.context import RunContext
+    from goldline.runs.run_files import load_catalog
     from goldline.warehouse.artifacts import bigquery_table
 
     context = RunContext.parse(run)
-    loaded = load_month(context, parse_all(contracts), history.uri, feed.uri)
+    loaded = load_month(context, load_catalog(context).tables, history.uri, feed.uri)
     tables.uri, tables.metadata = bigquery_table(context, DAYS)
     metrics.metadata = {"days": loaded.days, "days_refused": len(loaded.refused), **loaded.rows}

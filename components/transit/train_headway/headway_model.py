@@ -17,29 +17,22 @@ import pyarrow.compute as pc
 from google.cloud import bigquery
 
 from goldline.contracts.contract import Column, TableContract
-from goldline.ml.store import (
-    BASELINE,
-    LABEL,
-    Fitted,
-    Store,
-    Trained,
-    Vector,
-    conformed,
-    features_of,
-    filled,
-    keys,
-    labels,
-    matrix,
-    read_rows,
-)
+from goldline.ml.features import BASELINE, LABEL, Vector, conformed, filled, keys, labels, matrix
+from goldline.ml.store import Fitted, Store, Trained
+from goldline.ml.training import is_due
 from goldline.runs.context import RunContext
 from goldline.runs.records import CheckResult, recorded
+from goldline.runs.run_files import load_catalog
+from goldline.warehouse.read_rows import read_rows
 
 LOG = logging.getLogger(__name__)
 NAME = "headway"
 FLOW = "transit"
+TABLE = "gold.fct_headways"
+# Share by which the mean absolute error must be below that of the best baseline.
+FLOOR = 0.05
 TARGET = "headway_minutes"
-# All of them are known when the previous train leaves; tests/components/test_headways.py changes what comes after.
+# All of them are known when the previous train leaves; tests/project/transit/test_headways.py changes what comes after.
 FEATURES = (
     "direction_id",
     "previous_headway_minutes",
@@ -86,20 +79,23 @@ class Rows:
     test: pa.Table
 
 
-def train_headway(run: RunContext, contract_text: str, stop: str, seed: int) -> Trained | None:
+def train_headway(run: RunContext, stop: str) -> Trained | None:
+    """Train a version if it is due, from the table of headways as this run's contracts describe it."""
+    return train(run, load_catalog(run).tables[TABLE], stop) if is_due(run, NAME) else None
+
+
+def train(run: RunContext, contract: TableContract, stop: str) -> Trained | None:
     """Train a version and put it into the lake; None where the history is too short.
 
     Args:
         run: the run's context.
-        contract_text: the contract of gold.fct_headways.
-        stop: the only stop to learn from; nothing: all.
-        seed: of what is drawn at random.
+        contract: the contract of gold.fct_headways.
+        stop: the only stop to learn from; empty: all.
 
     Raises:
         ModelError: the table is not what its contract says.
         JobError: BigQuery could not read it.
     """
-    contract = features_of(contract_text)
     with recorded(run, f"train_{NAME}", FLOW) as record:
         rows = split(read(run, contract, stop))
         check = {"subject": NAME, "name": f"headways of {DAYS_MIN} days", "level": "warn", "failing": int(rows is None)}
@@ -107,7 +103,7 @@ def train_headway(run: RunContext, contract_text: str, stop: str, seed: int) -> 
         if rows is None:
             LOG.warning("%s is not trained: it takes %d days with headways", NAME, DAYS_MIN)
             return None
-        trained = Store(run, NAME).add(fit(contract, rows, seed))
+        trained = Store(run, NAME).add(fit(contract, rows, run.seed))
         record.counts = dict(trained.signature.metrics)
         return trained
 
@@ -152,6 +148,7 @@ def fit(contract: TableContract, rows: Rows, seed: int) -> Fitted:
         test=_judged_on(rows),
         seed=seed,
         metrics={"train_rows": rows.train.num_rows, "test_rows": rows.test.num_rows},
+        floor=FLOOR,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
 
+from goldline import project
 from goldline.spec.check.conditions import Condition, ConditionError, Unknown
 from goldline.spec.check.limits import PLACEHOLDERS
 from goldline.spec.check.tree import (
@@ -33,8 +34,32 @@ class Scenario:
     max_in_a_row: int
     # What tasks will have decided: values of outputs that conditions ask for, as {"prepare-run.train": True}.
     assumptions: Mapping[str, Any] = field(default_factory=dict)
-    # Parameters and outputs named above that a pipeline need not have.
-    optional: frozenset[str] = frozenset()
+    nights_a_week: float = 0
+
+
+def nights() -> list[Scenario]:
+    """The kinds of nights of the project's goldline.yaml.
+
+    Raises:
+        ProjectError: goldline.yaml cannot be used.
+    """
+    return [_night(name, content) for name, content in project.settings("nights").items()]
+
+
+def _night(name: str, content: Any) -> Scenario:  # noqa: ANN401, YAML holds anything
+    try:
+        return Scenario(
+            name=name,
+            parameters=content.get("parameters", {}),
+            max_tasks=int(content["tasks"]),
+            max_in_a_row=int(content["in_a_row"]),
+            assumptions=content.get("outputs", {}),
+            nights_a_week=float(content["nights_a_week"]),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise project.ProjectError(
+            f"goldline.yaml: nights.{name}: expected tasks, in_a_row and nights_a_week as numbers ({error})"
+        ) from None
 
 
 class Budget:
@@ -53,7 +78,7 @@ class Budget:
         where, scenario = f"scenario {self.scenario.name!r}", self.scenario
         yield from self.problems
         told, known = scenario.parameters.keys() | scenario.assumptions.keys(), parameters.keys() | self.asked
-        for name in sorted(told - known - scenario.optional):
+        for name in sorted(told - known):
             yield Finding(where, f"tells {name!r}, which the pipeline does not have")
         if total > scenario.max_tasks:
             yield Finding(where, f"starts {total} container tasks, and may start {scenario.max_tasks}")

@@ -19,29 +19,14 @@ from goldline.spec.check.limits import (
 from goldline.spec.check.tree import Finding, Json, parse_spec
 from goldline.spec.check.wiring import check_components, check_wiring
 
-_NIGHT = {"run_sales": True, "run_clickstream": True, "run_startups": False, "run_transit": True, "simulated": False}
-_TRAINS = ("prepare-run.train_churn", "prepare-run.train_headway")
-_ACCEPTED = ("evaluate-churn.Output", "evaluate-headway.Output")
-_OPTIONAL = frozenset({"run_clickstream", "run_startups", "run_transit", "simulated", *_TRAINS, *_ACCEPTED})
 
-# The budgets are the design's. Startups come weekly: they do not count on other nights, and with them a night may cost
-# what one with training does.
-SCENARIOS = (
-    Scenario("plain night", _NIGHT, 18, 8, dict.fromkeys(_TRAINS, False), _OPTIONAL),
-    Scenario("training night", _NIGHT, 26, 11, dict.fromkeys(_TRAINS + _ACCEPTED, True), _OPTIONAL),
-    Scenario(
-        "Friday",
-        _NIGHT | {"run_startups": True},
-        26,
-        11,
-        dict.fromkeys(_TRAINS, False),
-        _OPTIONAL,
-    ),
-)
+def check(spec: Json, scenarios: Sequence[Scenario] = ()) -> list[Finding]:
+    """Findings that speak against sending this spec to Vertex AI; empty, if it may go.
 
-
-def check(spec: Json, scenarios: Sequence[Scenario] = SCENARIOS) -> list[Finding]:
-    """All that speaks against sending this spec to Vertex AI; nothing, if it may go."""
+    Args:
+        spec: as compiled.
+        scenarios: kinds of nights, and what each may start: see `nights`.
+    """
     parsed = parse_spec(spec)
     if isinstance(parsed, Finding):
         return [parsed]

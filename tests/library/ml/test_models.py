@@ -20,8 +20,11 @@ from sklearn.tree import DecisionTreeClassifier
 from goldline.contracts.contract import Column
 from goldline.local.stack import Addresses
 from goldline.ml import store as models
+from goldline.ml.features import types_of
 from goldline.ml.scores import Curves
-from goldline.ml.store import ModelError, Store, should_train, trains, types_of
+from goldline.ml.signature import ModelError
+from goldline.ml.store import Store
+from goldline.ml.training import should_train, trains
 from tests.support.models_shelf import COLUMNS, DAY, GIVEN, Shelf, classifier
 
 

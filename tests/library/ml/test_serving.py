@@ -18,7 +18,7 @@ from goldline.local.servers import PROJECT
 from goldline.local.stack import Addresses
 from goldline.ml import store as models
 from goldline.ml.serving import Server, Settings, load
-from goldline.ml.store import ModelError
+from goldline.ml.signature import ModelError
 from tests.support.models_shelf import GIVEN, Shelf, classifier
 
 ROW = {"a": 3, "b": 0.5}

@@ -13,7 +13,7 @@ from components.register_model import register_model
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT
 from goldline.local.stack import BUCKET, Addresses
-from goldline.ml.store import ModelError
+from goldline.ml.signature import ModelError
 from goldline.spec import compiled as spec
 from goldline.spec.check.given import declared_in
 from goldline.vertex import registry

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from components.sales.generate_sales.oracle import WINDOW, best
+from components.sales.generate_sales.oracle import WINDOW, oracle
 from components.sales.generate_sales.sales_documents import churn_path, generate_sales
 from components.sales.generate_sales.world import DAY, Sale, World
 from goldline.lake import Lake
@@ -42,7 +42,7 @@ def churned(cutoff: datetime.date) -> dict[str, bool]:
 
 def test_the_judge_is_clearly_better_than_recency() -> None:
     cutoff = FIRST + DAY * 89
-    label, recency, judged = churned(cutoff), buyers(cutoff), best(WORLD, cutoff, FIRST)
+    label, recency, judged = churned(cutoff), buyers(cutoff), oracle(WORLD, cutoff, FIRST)
     assert judged.keys() == label.keys()
     truth = [label[name] for name in judged]
     of_judge = roc_auc_score(truth, list(judged.values()))
@@ -56,7 +56,7 @@ def test_the_judge_is_calibrated() -> None:
     judged, truth = [], []
     for cutoff in cutoffs:
         label = churned(cutoff)
-        for name, probability in best(WORLD, cutoff, FIRST).items():
+        for name, probability in oracle(WORLD, cutoff, FIRST).items():
             judged.append(probability)
             truth.append(label[name])
     assert abs(np.mean(judged) - np.mean(truth)) < 0.03, (
@@ -71,7 +71,7 @@ def test_the_judge_is_calibrated() -> None:
 
 def test_the_judge_sees_nothing_after_the_cutoff(monkeypatch: pytest.MonkeyPatch) -> None:
     world, cutoff = World(7, 200), FIRST + DAY * 30
-    before = best(world, cutoff, FIRST)
+    before = oracle(world, cutoff, FIRST)
     plain = World.bought
 
     def blind(self: World, day: datetime.date) -> object:
@@ -79,12 +79,12 @@ def test_the_judge_sees_nothing_after_the_cutoff(monkeypatch: pytest.MonkeyPatch
         return plain(self, day)
 
     monkeypatch.setattr(World, "bought", blind)
-    assert best(world, cutoff, FIRST) == before
+    assert oracle(world, cutoff, FIRST) == before
 
 
 def test_silence_makes_churn_likelier() -> None:
     """Of the same customers, those who have not bought for longer are the likelier to have left."""
-    early, late = (best(WORLD, FIRST + DAY * i, FIRST) for i in (60, 67))  # the same weekdays ahead
+    early, late = (oracle(WORLD, FIRST + DAY * i, FIRST) for i in (60, 67))  # the same weekdays ahead
     last = buyers(FIRST + DAY * 67)
     silent = [name for name in early if last[name] > 7]
     assert silent
@@ -98,7 +98,7 @@ def test_the_judge_lies_beside_the_data(new_run: Callable[..., RunContext]) -> N
     assert path == churn_path(collection, FIRST + DAY * 10)
     table = pq.read_table(io.BytesIO(Lake(run.project, run.bucket)._bucket.blob(path).download_as_bytes()))
     found = dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
-    assert found == best(World(7, 100), FIRST + DAY * 10, FIRST)
+    assert found == oracle(World(7, 100), FIRST + DAY * 10, FIRST)
     assert table.schema.names == ["customer_id", "probability"]
 
 

@@ -20,13 +20,16 @@ from components.sales.train_churn.component import train_churn
 from goldline.contracts.catalog import catalog
 from goldline.contracts.contract import Row, TableContract
 from goldline.emulators.googlesql import Analyser
-from goldline.ml.store import ModelError, Store, conformed, feature_columns, labels, read_parquet, read_rows
+from goldline.ml.features import conformed, feature_columns, labels
+from goldline.ml.signature import ModelError
+from goldline.ml.store import Store, read_parquet
 from goldline.runs.context import RunContext
 from goldline.runs.ops import Prediction
 from goldline.runs.records import Record
 from goldline.spec.tables import SQL, contracts, source
 from goldline.stages.build_table import build_table
 from goldline.stages.predict import predict as predict_churn
+from goldline.warehouse.read_rows import read_rows
 from goldline.warehouse.schema import ensure, ensure_plain
 
 DAY = date(2026, 11, 20)

@@ -1,0 +1,39 @@
+"""Firestore documents -> facts, customers, and who of them is about to leave."""
+
+from kfp import dsl
+
+from components.export_firestore import export_firestore
+from components.sales.generate_sales.component import generate_sales
+from components.sales.train_churn.component import train_churn
+from components.tasks import evaluate_and_register, table
+from goldline.spec.tables import contract_json, landed_source
+
+
+@dsl.pipeline
+def simulate_sales(size: str, run: str, collection: str, database: str) -> None:
+    """Sales of a simulated shop, in Firestore."""
+    with dsl.If(size != "none", "simulated-sales"):
+        generate_sales(run=run, collection=collection, database=database)
+
+
+@dsl.pipeline
+def churn(train: bool, run: str, collection: str, features: dsl.Input[dsl.Artifact]) -> None:
+    """Past features and what came after them -> a judged model of who leaves, registered if it was accepted."""
+    with dsl.If(train == True, "train"):
+        trained = train_churn(run=run, features=features)
+        evaluate_and_register("churn", trained, run, "sales", oracle=collection)
+
+
+@dsl.pipeline
+def sales(run: str, train: bool, collection: str, database: str, export_mode: str) -> None:
+    """Firestore documents -> facts, customers, and who of them is about to leave."""
+    exported = export_firestore(
+        run=run, contract=contract_json("sales/ext_sales"), collection=collection, database=database, mode=export_mode
+    )
+    raw = landed_source("sales/ext_sales", exported.outputs["files"])
+    sold = table("sales/stg_sales", run, raw)
+    table("sales/dim_customer", run, sold)
+    facts = table("sales/fct_sales", run, sold)
+    features = table("sales/agg_customer_features", run, facts)
+    training = churn(train=train, run=run, collection=collection, features=features.artifact)
+    table("sales/fct_churn_predictions", run, features, after=training)

@@ -1,0 +1,24 @@
+"""Lines of JSON that a crawler writes into the lake, a full load, then each week's changes -> their history."""
+
+from kfp import dsl
+
+from components.land_files import land_files
+from components.startups.generate_startups.component import generate_startups
+from components.tasks import table
+from goldline.spec.tables import contract_json, landed_source
+
+
+@dsl.pipeline
+def simulate_startups(size: str, run: str) -> None:
+    """A simulated register of startups, in the lake."""
+    with dsl.If(size != "none", "simulated-startups"):
+        generate_startups(run=run)
+
+
+@dsl.pipeline
+def startups(run: str) -> None:
+    """Lines of JSON that a crawler writes into the lake, a full load, then each week's changes -> their history."""
+    files = land_files.named("land_startups")(run=run, flow="startups", contract=contract_json("startups/ext_startups"))
+    raw = landed_source("startups/ext_startups", files.outputs["files"])
+    changed = table("startups/stg_startups", run, raw)
+    table("startups/dim_startup", run, changed)

@@ -1,0 +1,87 @@
+"""Files of one run in the lake, by which its tasks know of each other: the context, and the catalog of contracts.
+
+ops/runs/<run id>/run.json       the RunContext
+ops/runs/<run id>/catalog.json   all contracts, and the SELECTs of views
+ops/runs/<run id>/tasks/         a record a task (records.py)
+"""
+
+import base64
+import json
+import lzma
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from goldline.contracts.contract import Contract, TableContract, parse
+from goldline.lake import Lake, LakeError
+from goldline.runs.context import RunContext, records_folder
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All contracts of a project, and the SELECTs of its views by table."""
+
+    contracts: tuple[Contract, ...]
+    views: Mapping[str, str]
+
+    @classmethod
+    def of(cls, contracts: Iterable[Contract], views: Mapping[str, str]) -> "Catalog":
+        """A catalog of contracts and SELECTs."""
+        return cls(tuple(contracts), dict(views))
+
+    @classmethod
+    def parse(cls, text: str) -> "Catalog":
+        """Read a catalog from JSON.
+
+        Raises:
+            ContractError: a contract in it is not one.
+        """
+        content = json.loads(text)
+        return cls(tuple(parse(c, "a contract in the spec") for c in content["contracts"]), content["views"])
+
+    @classmethod
+    def unpack(cls, text: str) -> "Catalog":
+        """Read a catalog that `pack` wrote."""
+        return cls.parse(lzma.decompress(base64.b64decode(text)).decode())
+
+    def json(self) -> str:
+        """The catalog as JSON, contracts without their tests and without what is default."""
+        contracts = [json.loads(travelling(c)) for c in self.contracts]
+        return json.dumps({"contracts": contracts, "views": self.views}, separators=(",", ":"))
+
+    def pack(self) -> str:
+        """The catalog as one argument of a task: compressed, as an argument may be small only."""
+        return base64.b64encode(lzma.compress(self.json().encode(), preset=9)).decode()
+
+    @property
+    def tables(self) -> dict[str, TableContract]:
+        """The tables' contracts by table, such as `silver.stg_orders`."""
+        return {c.table: c for c in self.contracts if isinstance(c, TableContract)}
+
+
+def travelling(contract: Contract) -> str:
+    """A contract as JSON as it travels in the spec: without its tests, and without what is default."""
+    return contract.model_dump_json(exclude={"tests"}, exclude_defaults=True)
+
+
+def save(run: RunContext, catalog: Catalog) -> None:
+    """Write the run's files; its tasks find them by the run's id."""
+    lake = Lake(run.project, run.bucket)
+    lake.write_text(f"{run.records}/catalog.json", catalog.json())
+    lake.write_text(f"{run.records}/run.json", run.model_dump_json())
+
+
+def load_context(lake: Lake, run_id: str) -> RunContext | None:
+    """The context of a run; None where prepare_run did not get so far."""
+    try:
+        return RunContext.parse(lake.read_text(f"{records_folder(run_id)}/run.json"))
+    except LakeError:
+        return None
+
+
+def load_catalog(run: RunContext) -> Catalog:
+    """The contracts that the run was prepared with.
+
+    Raises:
+        LakeError: the run was not prepared.
+    """
+    return Catalog.parse(Lake(run.project, run.bucket).read_text(f"{run.records}/catalog.json"))
