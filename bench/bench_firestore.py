@@ -89,13 +89,13 @@ def ours(size: int, folder: Path) -> int:
     from goldline.firestore.calls import Database
     from goldline.privacy.pseudonym import Key
     from goldline.runs.context import RunContext
-    from goldline.spec.tables import source
+    from goldline.spec.tables import contract_json
     from goldline.stages.export_firestore.attempt import Attempt
     from goldline.stages.export_firestore.export import _begin, _question
     from goldline.stages.export_firestore.landed_documents import make_landing
     from goldline.stages.export_firestore.plan import FULL, Plan
 
-    contract = parse(json.loads(source("sales/ext_sales")), "sales")
+    contract = parse(json.loads(contract_json("sales/ext_sales")), "sales")
     assert isinstance(contract, SourceContract)  # noqa: S101
     day = datetime.date(2026, 11, 20)
     run = RunContext(

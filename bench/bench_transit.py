@@ -31,13 +31,13 @@ from components.transit.generate_transit.transit_files import archive_path, gene
 from components.transit.history import FOLDER, SHORT, day_folder, landed_days
 from components.transit.load_month.month_load import load_month
 from goldline.clients import bigquery_client
-from goldline.contracts.contract import TableContract, parse_all
+from goldline.contracts.contract import TableContract
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT
 from goldline.local.stack import BUCKET, Stack
 from goldline.runs.context import RunContext
 from goldline.runs.ops import RejectedRow
-from goldline.spec.tables import contracts, loading, select, source
+from goldline.spec.tables import catalog, contract_json, contracts, select
 from goldline.stages.build_table import build_table
 from goldline.warehouse.jobs import date_parameter
 from goldline.warehouse.schema import ensure, ensure_plain
@@ -78,7 +78,7 @@ def prepared() -> RunContext:
             ensure(client, contract, run)
     ensure_plain(client, "silver.rejected_arrivals", RejectedRow.columns(), run, partition_by="run_date")
     feed = download_gtfs(run, "", simulated=True)  # the schedule is there before either way begins
-    load_month(run, parse_all(loading("transit")), f"gs://{BUCKET}/nothing/", feed.uri)
+    load_month(run, catalog().tables, f"gs://{BUCKET}/nothing/", feed.uri)
     return run.model_copy(update={"run_id": f"{run.run_id}-month"})
 
 
@@ -86,8 +86,8 @@ def ours(run: RunContext) -> int:
     """From archives to the clean table; its rows."""
     feed = download_gtfs(run, "", simulated=True)
     history = download_history(run, "", 0, str(DAY - timedelta(days=MONTH)), str(DAY - timedelta(days=1)), True)
-    load_month(run, parse_all(loading("transit")), history.uri, feed.uri)
-    return build_table(run, "transit", select(CLEAN), source(CLEAN)).published
+    load_month(run, catalog().tables, history.uri, feed.uri)
+    return build_table(run, "transit", select(CLEAN), contract_json(CLEAN)).published
 
 
 def obvious(run: RunContext) -> int:
@@ -125,7 +125,7 @@ def obvious(run: RunContext) -> int:
 def months(run: RunContext, count: int) -> int:
     """Load so many months that are landed already; rows."""
     feed = download_gtfs(run, "", simulated=True)
-    loaded = load_month(run, parse_all(loading("transit")), f"gs://{BUCKET}/bench/{count}/", feed.uri)
+    loaded = load_month(run, catalog().tables, f"gs://{BUCKET}/bench/{count}/", feed.uri)
     return loaded.rows["bronze.stop_times"]
 
 

@@ -28,19 +28,9 @@ def prepare_run(
     from goldline.runs.settings import Settings
     from goldline.stages.prepare_run import is_any_model_due, prepare_run
 
+    place = (project, location, bucket, dataset_prefix)
     settings = Settings(
-        run_date=run_date,
-        lookback_days=lookback_days,
-        project=project,
-        location=location,
-        bucket=bucket,
-        dataset_prefix=dataset_prefix,
-        full_refresh=full_refresh,
-        train=train,
-        seed=seed,
-        simulated_size=simulated_size,
-        vertex_region=vertex_region,
-        serving_image=serving_image,
+        run_date, *place, full_refresh, lookback_days, train, seed, simulated_size, vertex_region, serving_image
     )
     context = prepare_run(job, created, scheduled, catalog, settings)
     return context.model_dump_json(), is_any_model_due(context)

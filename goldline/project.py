@@ -44,13 +44,18 @@ def pipeline_json() -> Path:
     return root() / "pipeline.json"
 
 
+def settings_file() -> Path:
+    """The project's goldline.yaml."""
+    return root() / SETTINGS
+
+
 def settings(section: str, file: Path | None = None) -> dict[str, Any]:
     """One section of goldline.yaml, by name; empty where the file has none.
 
     Raises:
         ProjectError: the file is missing, is no YAML, or has a section that goldline does not know.
     """
-    file = file or root() / SETTINGS
+    file = file or settings_file()
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

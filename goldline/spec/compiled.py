@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from goldline import project
-from goldline.runs.run_files import Catalog
 
 # What a spec is made from, below the project's folder.
 SOURCES = ("pipeline.py", "components/*.py", "components/*/*.py", "components/*/*/component.py", "sql/*/*")
@@ -28,12 +27,9 @@ def is_same(text: str, other: str) -> bool:
     return text == other or bool(text and other and _expanded(json.loads(text)) == _expanded(json.loads(other)))
 
 
-def catalog_of(spec: dict[str, Any]) -> Catalog | None:
-    """The catalog that the spec's prepare_run is given; None where no task takes one."""
-    return next((Catalog.unpack(constant["constant"]) for constant in _catalogs(spec)), None)
-
-
 def _expanded(spec: dict[str, Any]) -> dict[str, Any]:
+    from goldline.runs.run_files import Catalog
+
     for constant in _catalogs(spec):
         constant["constant"] = Catalog.unpack(constant["constant"]).json()
     return spec

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from goldline import cli
+from goldline import cli, project
 from goldline.local import ask
 from goldline.local.runner import filled
 from goldline.local.stack import Addresses
@@ -21,7 +21,7 @@ from goldline.spec import compiled as spec
     [
         (["--run-date", "2026-02-31"], "run_date: expected a date as YYYY-MM-DD, or nothing, got '2026-02-31'"),
         (["--run-date", "20.11.2026"], "run_date: expected a date"),
-        (["--simulated-days=-1"], "simulated_days: expected no negative number, got -1"),
+        (["--history-days=-1"], "history_days: expected no negative number, got -1"),
         (["--flows", "sails"], "--flows: no flow sails, expected some of clickstream, sales, "),
         (["--flows", ""], "--flows: expected some of clickstream, sales, "),
         (["--bucket", "gs://lake"], "bucket: expected a name without gs://"),
@@ -57,7 +57,7 @@ def test_every_pipeline_parameter_is_an_option_with_its_description() -> None:
 
 
 def test_help_answers_at_once_because_it_imports_little() -> None:
-    code = "import sys; from goldline import cli; cli._parser(); print(*sys.modules)"
+    code = "import sys; from goldline import cli, project; cli._parser(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"kfp", "pandas", "pyarrow", "google.cloud.bigquery", "pydantic", "sqlglot"} & set(loaded)
 
@@ -78,7 +78,7 @@ def test_a_wrong_contract_is_refused_before_any_task(
 def test_the_placeholders_that_kfp_lacks_are_filled_in() -> None:
     import datetime
 
-    text = filled(spec.PIPELINE_JSON.read_text(), datetime.datetime(2026, 11, 21, 2, tzinfo=datetime.UTC))
+    text = filled(project.pipeline_json().read_text(), datetime.datetime(2026, 11, 21, 2, tzinfo=datetime.UTC))
     assert '"2026-11-21T02:00:00Z"' in text
     assert "create_time_utc}}" not in text
     assert "schedule_time_utc}}" not in text
@@ -89,7 +89,7 @@ def test_a_spec_is_compiled_afresh_only_where_its_content_changed(
 ) -> None:
     committed = tmp_path / "pipeline.json"
     committed.write_text("{}")
-    monkeypatch.setattr(spec, "PIPELINE_JSON", committed)
+    monkeypatch.setattr(project, "pipeline_json", lambda: committed)
     monkeypatch.setattr(spec, "newer_sources", lambda: ["sql/sales/stg_sales.sql"])
     monkeypatch.setattr(spec, "compiled", lambda: ('{"new": 1}', {}))
     assert spec.fresh(sys.stdout) == '{"new": 1}'
@@ -117,7 +117,7 @@ def test_a_query_is_shown_as_a_table_or_as_json(
 
 
 def test_parameters_of_other_kinds_are_left_alone() -> None:
-    parameters.check({"run_date": "", "simulated": True, "seed": 0, "collection": "sales"})
+    parameters.check({"run_date": "", "simulated_size": "demo", "seed": 0, "collection": "sales"})
     with pytest.raises(ParameterError, match=r"seed: expected no negative number, got -1\nbucket"):
         parameters.check({"seed": -1, "bucket": "gs://x"})
 
@@ -130,5 +130,5 @@ def test_a_real_firestore_is_only_read(
     assert "FIRESTORE_EMULATOR_HOST" not in stack.environment
     assert stack.environment["BIGQUERY_EMULATOR_HOST"].startswith("http://127.0.0.1")
     assert cli.main(["run", "--run-date", "2026-11-20"]) == 2
-    assert "GOLDLINE_FIRESTORE=real only reads: add --no-simulated" in capsys.readouterr().err
+    assert "GOLDLINE_FIRESTORE=real only reads: add --simulated-size none" in capsys.readouterr().err
     assert not (home / "runs").exists()

@@ -19,10 +19,11 @@ from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Addresses
 from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.records import TableResult
-from goldline.spec.tables import everything, select, source
+from goldline.runs.settings import Settings
+from goldline.spec.tables import catalog, contract_json, select
 from goldline.stages.build_table import build_table
 from goldline.stages.land_files import land_files
-from goldline.stages.prepare_run import Settings, prepare_run
+from goldline.stages.prepare_run import prepare_run
 
 DAY = date(2026, 11, 20)
 SEED, EVENTS, CUSTOMERS, CHANGES = 7, 150, 40, 5
@@ -32,9 +33,9 @@ class Place:
     """A bucket and datasets of the test's own."""
 
     def __init__(self, client: bigquery.Client, run: RunContext) -> None:
-        settings = Settings(run.project, run.location, run.bucket, run.dataset_prefix)
+        settings = Settings(DAY.isoformat(), run.project, run.location, run.bucket, run.dataset_prefix)
         self.client = client
-        self.run = prepare_run(run.run_id, "", "", DAY.isoformat(), everything(), settings)
+        self.run = prepare_run(run.run_id, "", "", catalog().pack(), settings)
         self.lake = Lake(run.project, run.bucket)
 
     def night(self, day: date, since: date = EPOCH) -> RunContext:
@@ -68,7 +69,7 @@ def place(
 
 
 def build(card: RunContext, flow: str, *tables: str) -> list[TableResult]:
-    return [build_table(card, flow, select(f"{flow}/{table}"), source(f"{flow}/{table}")) for table in tables]
+    return [build_table(card, flow, select(f"{flow}/{table}"), contract_json(f"{flow}/{table}")) for table in tables]
 
 
 def told(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -84,7 +85,7 @@ def test_clicks_become_the_sessions_that_the_simulator_knows(place: Place) -> No
     place.lake.write_bytes(f"bronze/clickstream/run_date={DAY}/broken.jsonl", broken)
     for day in (DAY, yesterday):
         card = place.night(day, since=day)
-        landed = land_files(card, "clickstream", source("clickstream/ext_clickstream"))
+        landed = land_files(card, "clickstream", contract_json("clickstream/ext_clickstream"))
         staged, sessions = build(card, "clickstream", "stg_clickstream", "fct_sessions")
         assert staged.selected == landed.rows == staged.published + staged.rejected + staged.superseded
         assert staged.rejected == landed.found["malformed"]
@@ -112,7 +113,7 @@ def test_startups_have_the_history_that_the_register_knows(place: Place) -> None
     # The third comes late, after the fourth; the first two are caught up in one night.
     for week, since in ((weeks[1], EPOCH), (weeks[3], weeks[3]), (weeks[2], weeks[2])):
         card = place.night(week, since=since)
-        landed = land_files(card, "startups", source("startups/ext_startups"))
+        landed = land_files(card, "startups", contract_json("startups/ext_startups"))
         staged, history = build(card, "startups", "stg_startups", "dim_startup")
         assert staged.selected == landed.rows == staged.published + staged.rejected + staged.superseded
     truth = place.truth("startups", weeks[3])

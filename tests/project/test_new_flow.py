@@ -20,10 +20,10 @@ from goldline.local import stack
 from goldline.local.ask import ask
 from goldline.local.servers import PROJECT
 from goldline.local.sqltest import ReferenceEngine, check_sql, run_cases
-from goldline.spec.compiled import ROOT
+from goldline.project import root
 
 PARTS = ("components", "goldline", "sql", "docs", "pipeline.py", "compile.py", "pipeline.json")
-DOCUMENT = (ROOT / "docs" / "new-flow.md").read_text(encoding="utf-8")
+DOCUMENT = (root() / "docs" / "new-flow.md").read_text(encoding="utf-8")
 LINES = """{"review_id": "a", "product": "Lamp", "stars": 4, "author": "Jane Doe", "updated_at": "2026-11-20T10:00:00Z"}
 {"review_id": "a", "product": "Lamp", "stars": 5, "author": "Jane Doe", "updated_at": "2026-11-20T11:00:00Z"}
 {"review_id": "b", "product": "Lamp", "stars": 2, "updated_at": "2026-11-20T10:00:00Z", "text": "jane@doe.example"}
@@ -84,10 +84,10 @@ def _before(text: str, place: str, addition: str) -> str:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     folder = tmp_path_factory.mktemp("copy")
     for part in PARTS:
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        if (root() / part).is_dir():
+            shutil.copytree(root() / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(ROOT / part, folder / part)
+            shutil.copy(root() / part, folder / part)
     made = Copy(folder, tmp_path_factory.mktemp("home"))
     add_flow(folder)
     addresses = stack.up(made.home)

@@ -15,16 +15,16 @@ import pytest
 from nbclient import NotebookClient
 
 from goldline.local import stack
+from goldline.project import root
 from goldline.spec import compiled as spec
 from goldline.spec.check.given import declared_in
-from goldline.spec.compiled import ROOT
 from goldline.vertex import api, environments
 from goldline.vertex import image_content as image
 from tests.support.standin import StandIn
 from tests.support.standin_google import DIGEST, Google
 from tests.support.standin_vertex import Vertex
 
-NOTEBOOK = ROOT / "notebooks" / "develop.ipynb"
+NOTEBOOK = root() / "notebooks" / "develop.ipynb"
 SECONDS = 200
 ENVIRONMENT = "dev"
 FLOWS = {"run_sales": False, "run_clickstream": False, "run_transit": False}
@@ -52,8 +52,8 @@ def _text(output: Any) -> str:
 
 def sources() -> dict[Path, bytes]:
     """What the notebook must leave as it is: SQL, graph, spec and settings."""
-    files = [ROOT / name for name in ("pipeline.py", "pipeline.json", "goldline.yaml")]
-    return {path: path.read_bytes() for path in [NOTEBOOK, *files, *sorted((ROOT / "sql").glob("*/*"))]}
+    files = [root() / name for name in ("pipeline.py", "pipeline.json", "goldline.yaml")]
+    return {path: path.read_bytes() for path in [NOTEBOOK, *files, *sorted((root() / "sql").glob("*/*"))]}
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Addresses
 from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit, RejectedRow
-from goldline.spec.tables import contracts, select, source
+from goldline.spec.tables import contract_json, contracts, select
 from goldline.stages.build_table import build_table
 from goldline.stages.export_firestore.export import export_firestore
 from goldline.warehouse.schema import ensure, ensure_plain
@@ -63,7 +63,7 @@ def export_and_build(
     ensure_source(client, Lake(run.project, run.bucket), contract, run)
     generate_sales(run, documents.id, DATABASE, SEED, DAYS, CUSTOMERS)
     exported = export_firestore(run, contract.model_dump_json(), documents.id, DATABASE)
-    built = build_table(run, "sales", select(SILVER), source(SILVER))
+    built = build_table(run, "sales", select(SILVER), contract_json(SILVER))
     assert built.selected == exported.rows > 0
     return dict(texts(run, client, contract.source, contract.view, table.table, table.rejected_table))
 
@@ -79,7 +79,7 @@ def texts(run: RunContext, client: bigquery.Client, *tables: str) -> Iterator[tu
 def test_without_the_rules_the_same_scan_finds_what_the_documents_tell(
     run: RunContext, client: bigquery.Client, documents: firestore.CollectionReference
 ) -> None:
-    declared = json.loads(source("sales/ext_sales"))
+    declared = json.loads(contract_json("sales/ext_sales"))
     bare = parse({**declared, "columns": without_rules(declared["columns"])}, "ext_sales without its rules")
     assert isinstance(bare, SourceContract)
     there = found(WORLD, export_and_build(run, client, bare, documents).items())

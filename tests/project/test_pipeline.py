@@ -3,6 +3,8 @@
 import ast
 import json
 import os
+import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,14 +16,17 @@ import pytest
 from google.protobuf import json_format
 from kfp import dsl
 
-from goldline.contracts.contract import SourceContract, TableContract, parse
+from components.tasks import table
+from goldline.contracts.contract import Contract, SourceContract, TableContract, parse
 from goldline.contracts.sql import reads
+from goldline.project import pipeline_json, root, sql_folder
+from goldline.runs.run_files import Catalog
 from goldline.spec import tables
-from goldline.spec.compiled import PIPELINE_JSON, ROOT, compiled
-from goldline.spec.tables import SQL, GraphError, Published, contracts, everything, flows, landed, source, table
+from goldline.spec.compiled import compiled, is_same
+from goldline.spec.tables import GraphError, Published, catalog, contract_json, contracts, flows, landed_source
 
 Spec = dict[str, Any]
-FACES = sorted([*ROOT.glob("components/[!_]*.py"), *ROOT.glob("components/*/*/component.py")])
+FACES = sorted(p for p in root().glob("components/**/*.py") if "@task(" in p.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +98,7 @@ def published(task: Task) -> str | None:
     contract = parse(json.loads(task.constants["contract"]), task.name)
     if isinstance(contract, SourceContract):
         return contract.view
-    return contract.table if "select" in task.constants else None  # train is given its features' contract
+    return contract.table
 
 
 def test_the_graphs_edges_are_the_tables_that_the_sql_reads(spec: Spec) -> None:
@@ -101,9 +106,8 @@ def test_the_graphs_edges_are_the_tables_that_the_sql_reads(spec: Spec) -> None:
     assert builds
     for contract, task in builds:
         named = {name for taken in task.takes if (name := published(taken))}
-        read = reads(task.constants["select"]) - set(contract.reads_published)
-        if features := task.constants.get("features_contract"):  # predict fills ops.predictions, which its SELECT reads
-            read = frozenset(parse(json.loads(features), task.name).names[:1])
+        # predict fills ops.predictions, which its SELECT reads, from the rows of another SELECT
+        read = reads(task.constants.get("rows") or task.constants["select"]) - set(contract.reads_published)
         unnamed = read - named
         assert named <= read, task.name
         # What brings a source's files, or fills one of goldline's own tables, need not carry a contract.
@@ -119,11 +123,10 @@ def test_what_is_read_as_last_published_is_built_by_somebody(spec: Spec) -> None
         assert set(contract.reads_published) <= built
 
 
-def test_every_table_is_built_once_by_a_task_of_its_name_or_by_predict(spec: Spec) -> None:
+def test_every_table_is_built_once_by_a_task_of_its_name(spec: Spec) -> None:
     built = [(contract.table, contract.name) for contract, _ in Graph(spec).builds()]
     for contract, task in Graph(spec).builds():
-        predicts = "features_contract" in task.constants  # predict_churn builds the table of its predictions
-        assert predicts or task.name.replace("-", "_") == contract.name
+        assert task.name.replace("-", "_") == contract.name
     assert len(built) == len(set(built))
     assert set(built) <= {(c.table, c.name) for c in table_contracts()}
     assert set(built) >= {(c.table, c.name) for c in table_contracts() if c.is_built}  # views are ever fresh
@@ -136,7 +139,7 @@ def table_contracts() -> list[TableContract]:
 def test_a_task_holds_the_select_and_the_contract_of_its_files(spec: Spec) -> None:
     for contract, task in Graph(spec).builds():
         path = f"{task.constants['flow']}/{contract.name}"
-        assert task.constants["select"] == (SQL / f"{path}.sql").read_text(encoding="utf-8")
+        assert task.constants["select"] == (sql_folder() / f"{path}.sql").read_text(encoding="utf-8")
         assert contract == contracts()[path].model_copy(update={"tests": ()})
 
 
@@ -160,7 +163,7 @@ def test_a_wrong_edge_is_refused_with_what_was_expected(sources: tuple[Published
     with pytest.raises(GraphError) as caught:
         table("sales/fct_sales", "a run", *sources)
     assert str(caught.value).startswith(
-        f"sql/sales/fct_sales.sql reads ['silver.stg_sales'], but in pipeline.py its sources are {given}"
+        f"sql/sales/fct_sales.sql reads ['silver.stg_sales'], but in the pipeline its sources are {given}"
     )
 
 
@@ -174,30 +177,56 @@ def test_what_is_read_as_last_published_needs_no_edge_and_takes_none(monkeypatch
     spec = json_format.MessageToDict(dsl.pipeline(alone).pipeline_spec)
     [(contract, task)] = Graph(spec).builds()
     assert (contract.table, task.takes) == ("gold.fct_sales", ())
-    with pytest.raises(GraphError, match=r"reads \[\], but in pipeline\.py its sources are \['silver\.stg_sales'\]"):
+    with pytest.raises(GraphError, match=r"reads \[\], but in the pipeline its sources are \['silver\.stg_sales'\]"):
         table("sales/fct_sales", "a run", exported("silver.stg_sales"))
 
 
 def test_a_contract_that_is_not_there_is_named_with_those_that_are() -> None:
-    for ask in (lambda: table("sales/fct_sale", "a run"), lambda: source("sales/fct_sale")):
+    for ask in (lambda: table("sales/fct_sale", "a run"), lambda: contract_json("sales/fct_sale")):
         with pytest.raises(GraphError, match=r"no contract sql/sales/fct_sale\.yml, expected one of .*sales/fct_sales"):
             ask()
 
 
 def test_a_table_is_no_source_and_a_source_no_table() -> None:
     with pytest.raises(GraphError, match="is a table's contract, expected a source's"):
-        landed("sales/stg_sales", "an artifact")
+        landed_source("sales/stg_sales", "an artifact")
     with pytest.raises(GraphError, match="is a source's contract, expected a table's"):
         table("sales/ext_sales", "a run")
-    assert landed("sales/ext_sales", "an artifact") == exported()
+    assert landed_source("sales/ext_sales", "an artifact") == exported()
 
 
 # What travels in the spec
 
 
+def test_every_select_and_contract_stands_in_the_spec_once(spec: Spec) -> None:
+    constants = [c for task in Graph(spec).tasks for c in task.constants.values() if isinstance(c, str)]
+    for path, contract in contracts().items():
+        files = [contract_json(path)] if isinstance(contract, SourceContract) or contract.is_built else []
+        file = sql_folder() / f"{path}.sql"
+        files += [file.read_text(encoding="utf-8")] if file.exists() and files else []
+        for text in files:
+            assert sum(constant.count(text) for constant in constants) == 1, path
+    assert max(map(len, constants)) < 32 * 1024
+
+
+def test_what_prepare_run_needs_of_three_hundred_tables_fits_one_argument() -> None:
+    dice, words = random.Random(7), sorted(set(re.findall(r"[a-z]{4,}", catalog().json())))
+
+    def varied(contract: Contract, number: int) -> Contract:
+        """The contract of another table: other names, other descriptions, in the same proportions."""
+        if isinstance(contract, SourceContract):
+            return contract.model_copy(update={"source": f"{contract.source}_{number}"})
+        text = contract.model_dump_json()
+        for word in dice.sample(words, len(words) // 4):
+            text = re.sub(rf"(?<=description\":\")([^\"]*)\b{word}\b", lambda m: m[1] + dice.choice(words), text)
+        return parse({**json.loads(text), "table": f"{contract.table}_{number}"}, "a varied contract")
+
+    many = [varied(c, i) for i in range(300 // len(contracts()) + 1) for c in contracts().values()][:300]
+    assert len(Catalog(tuple(many), catalog().views).pack()) < 96 * 1024
+
+
 def test_contracts_travel_whole_but_for_their_tests() -> None:
-    travelling = [parse(content, "the spec") for content in json.loads(everything())["contracts"]]
-    assert travelling == [
+    assert list(Catalog.unpack(catalog().pack()).contracts) == [
         c.model_copy(update={"tests": ()}) if isinstance(c, TableContract) else c for c in contracts().values()
     ]
 
@@ -206,8 +235,8 @@ def test_views_alone_travel_with_their_selects(monkeypatch: pytest.MonkeyPatch) 
     view = contracts()["sales/dim_customer"].model_copy(update={"write": "view"})
     found = {**contracts(), "sales/dim_customer": view}
     monkeypatch.setattr(tables, "contracts", lambda: found)
-    views = json.loads(everything())["views"]
-    assert views["gold.dim_customer"] == (SQL / "sales" / "dim_customer.sql").read_text(encoding="utf-8")
+    views = Catalog.unpack(catalog().pack()).views
+    assert views["gold.dim_customer"] == (sql_folder() / "sales" / "dim_customer.sql").read_text(encoding="utf-8")
     assert set(views) == {c.table for c in found.values() if isinstance(c, TableContract) and c.write == "view"}
 
 
@@ -240,8 +269,8 @@ def test_every_component_is_used(spec: Spec) -> None:
 
 
 def test_a_components_folder_holds_its_face() -> None:
-    folders = {path.parent for path in ROOT.glob("components/*/*/*.py")}
-    assert folders == {path.parent for path in FACES} - {ROOT / "components"}
+    folders = {path.parent for path in root().glob("components/*/*/*.py")}
+    assert folders == {path.parent for path in FACES} - {root() / "components"}
 
 
 def _verb(face: Path) -> str:
@@ -252,7 +281,8 @@ def _verb(face: Path) -> str:
 
 
 def test_the_committed_spec_is_what_the_pipeline_compiles_to() -> None:
-    assert PIPELINE_JSON.read_text(encoding="utf-8") == compiled()[0], "pipeline.json is stale: run `make compile`"
+    committed = pipeline_json().read_text(encoding="utf-8")
+    assert is_same(committed, compiled()[0]), "pipeline.json is stale: run `make compile`"
 
 
 def test_every_process_compiles_to_the_same_bytes() -> None:
@@ -260,7 +290,7 @@ def test_every_process_compiles_to_the_same_bytes() -> None:
     running = [
         subprocess.Popen(
             [sys.executable, "-c", code],
-            cwd=ROOT,
+            cwd=root(),
             env=os.environ | {"PYTHONHASHSEED": seed},
             stdout=subprocess.PIPE,
             text=True,

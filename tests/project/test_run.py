@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from google.cloud import firestore
 
+from components.sales.generate_sales.sales_documents import SIZES
 from components.sales.generate_sales.world import World
 from goldline.local import stack
 from goldline.local.ask import ask
@@ -24,9 +25,9 @@ from goldline.local.processes import command_line
 from goldline.local.servers import PROJECT
 from tests.support.personal_scan import found, lake_texts
 
-DAY, DAYS, CUSTOMERS, SEED = date(2026, 11, 20), 80, 250, 7
-SIZE = ["--flows=sales", f"--simulated-days={DAYS}", f"--simulated-customers={CUSTOMERS}", f"--seed={SEED}"]
-SMALL = ["--flows=sales", "--simulated-days=2", *SIZE[2:]]  # for a run that nobody looks at the sales of
+DAY, SEED = date(2026, 11, 20), 7
+DAYS, CUSTOMERS = SIZES["small"]["days"], SIZES["small"]["customers"]
+SIZE = ["--flows=sales", "--simulated-size=small", f"--seed={SEED}"]
 TABLES = ["silver.stg_sales", "silver.rejected_sales", "gold.dim_customer", "gold.fct_sales"]
 TABLES += ["gold.agg_customer_features", "gold.mart_sales", "gold.fct_churn_predictions"]
 SECONDS = 120
@@ -206,7 +207,7 @@ def test_the_same_date_again_gives_the_same_rows(place: Place, published: dict[s
 def test_a_failing_task_is_shown_and_the_run_recorded(place: Place, published: dict[str, list[dict[str, Any]]]) -> None:
     client = firestore.Client(project=PROJECT)
     client.document("orders/real").set({"customer": "somebody"})
-    failed = place.goldline("run", "--run-date", DAY.isoformat(), "--collection", "orders", *SMALL)
+    failed = place.goldline("run", "--run-date", DAY.isoformat(), "--collection", "orders", *SIZE)
     assert failed.returncode == 1
     assert "generate_sales failed. Its last words" in failed.stdout
     assert "NotSimulatedError: the collection orders holds documents that no simulation made" in failed.stdout

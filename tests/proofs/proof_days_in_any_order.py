@@ -17,10 +17,11 @@ from google.cloud import bigquery
 from components.sales.generate_sales.sales_documents import generate_sales
 from goldline.contracts.contract import TableContract
 from goldline.runs.context import RunContext
-from goldline.spec.tables import contracts, everything, select, source
+from goldline.runs.settings import Settings
+from goldline.spec.tables import catalog, contract_json, contracts, select
 from goldline.stages.build_table import build_table
 from goldline.stages.export_firestore.export import export_firestore
-from goldline.stages.prepare_run import Settings, prepare_run
+from goldline.stages.prepare_run import prepare_run
 
 FIRST, DAYS, CUSTOMERS, SEED, HISTORY = date(2026, 11, 7), 14, 300, 7, 10
 TABLES = ["sales/stg_sales", "sales/dim_customer", "sales/fct_sales"]
@@ -29,13 +30,13 @@ DATABASE = "(default)"
 
 def run_day(run: RunContext, day: date, collection: str) -> None:
     """What the pipeline does for one date."""
-    settings = Settings(run.project, run.location, run.bucket, run.dataset_prefix)
+    settings = Settings(day.isoformat(), run.project, run.location, run.bucket, run.dataset_prefix)
     job = f"{run.run_id}-{uuid.uuid4().hex[:8]}"
-    card = prepare_run(job, "", "", day.isoformat(), everything(), settings)
+    card = prepare_run(job, "", "", catalog().pack(), settings)
     generate_sales(card, collection, DATABASE, SEED, HISTORY, CUSTOMERS)
-    export_firestore(card, source("sales/ext_sales"), collection, DATABASE)
+    export_firestore(card, contract_json("sales/ext_sales"), collection, DATABASE)
     for table in TABLES:
-        build_table(card, "sales", select(table), source(table))
+        build_table(card, "sales", select(table), contract_json(table))
 
 
 def content(client: bigquery.Client, run: RunContext) -> dict[str, list[str]]:

@@ -18,8 +18,8 @@ import pytest
 
 from goldline.local import servers, stack
 from goldline.local.servers import PROJECT
+from goldline.project import pipeline_json, root
 from goldline.runs.records import Record
-from goldline.spec.compiled import PIPELINE_JSON, ROOT
 from goldline.vertex import image_content as made_from
 from tests.support import docker_here
 from tests.support.docker_here import docker
@@ -43,9 +43,7 @@ PARAMETERS = {
     "project": PROJECT,
     "bucket": stack.BUCKET,
     "run_date": "2026-11-20",
-    "simulated": True,
-    "simulated_days": 80,
-    "simulated_customers": 250,
+    "simulated_size": "small",
     "train": "yes",
 }
 
@@ -55,7 +53,7 @@ def image() -> Iterator[str]:
     with docker_here.daemon():
         environment = {**os.environ, "BASE_IMAGE": docker_here.base_image(), "BUILD_NETWORK": "host"}
         built = subprocess.run(
-            [ROOT / "scripts" / "image.sh"], env=environment, stdout=subprocess.PIPE, text=True, check=True
+            [root() / "scripts" / "image.sh"], env=environment, stdout=subprocess.PIPE, text=True, check=True
         )
         yield built.stdout.strip()
 
@@ -98,7 +96,7 @@ def run(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = home / "run"
     (folder / "artifacts").mkdir(parents=True)
     (folder / "artifacts").chmod(0o777)
-    (folder / "pipeline.json").write_text(PIPELINE_JSON.read_text())
+    (folder / "pipeline.json").write_text(pipeline_json().read_text())
     (folder / "arguments.json").write_text(json.dumps(PARAMETERS))
     addresses = stack.up(home)
     try:
@@ -170,7 +168,7 @@ def test_its_packages_are_those_of_the_lock_file(image: str) -> None:
         "import importlib.metadata as m; print(*sorted(f'{d.name}=={d.version}'.lower() for d in m.distributions()))"
     )
     there = {name.replace("_", "-") for name in inside(image, "python3", "-c", listed).split()}
-    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    lock = (root() / "requirements.lock").read_text().splitlines()
     assert there <= {line.split(" ")[0] for line in lock if "==" in line}
 
 

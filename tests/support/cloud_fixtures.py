@@ -24,7 +24,7 @@ environments:
     image: europe-west1-docker.pkg.dev/{CLOUD_PROJECT}/goldline/goldline:1.0
     service_account: goldline-pipeline@{CLOUD_PROJECT}.iam.gserviceaccount.com
     templates: goldline-pipelines
-    parameters: {{simulated: true, simulated_days: 5, simulated_customers: 300, train: "no"}}
+    parameters: {{simulated_size: small, train: "no"}}
     schedules:
       nightly: {{cron: "0 2 * * *"}}
       training: {{cron: "0 3 * * 1", parameters: {{train: "yes"}}}}
@@ -65,9 +65,9 @@ def google(standin: "StandIn") -> "Google":
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """goldline.yaml, with the environment dev."""
-    from goldline.vertex import environments
+    from goldline import project
 
     file = tmp_path / "goldline.yaml"
     file.write_text(GOLDLINE_YAML)
-    monkeypatch.setattr(environments, "FILE", file)
+    monkeypatch.setattr(project, "settings_file", lambda: file)
     return file

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from goldline.local import processes
-from goldline.spec.compiled import ROOT
+from goldline.project import root
 
 BASE = "python:3.13-slim"
 LOCAL_BASE = "goldline-base:local"
-DATA = ROOT / ".tools" / "docker"  # kept, so that a second build finds the layers of the first
+DATA = root() / ".tools" / "docker"  # kept, so that a second build finds the layers of the first
 START_SECONDS = 60.0
 PULL_SECONDS = 120.0
 
@@ -78,7 +78,7 @@ def base_image() -> str:
     if not answers("image", "inspect", LOCAL_BASE):
         if shutil.which("debootstrap") is None:
             _apt_get("debootstrap")
-        subprocess.run([ROOT / "scripts" / "local_base.sh", LOCAL_BASE], check=True)
+        subprocess.run([root() / "scripts" / "local_base.sh", LOCAL_BASE], check=True)
     return LOCAL_BASE
 
 

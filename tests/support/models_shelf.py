@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression
 
 from goldline.local.servers import PROJECT
 from goldline.local.stack import BUCKET
-from goldline.ml import store as models
-from goldline.ml.signature import Feature, Signature
+from goldline.ml import features
+from goldline.ml.signature import Feature, Signature, libraries, sha256
 from goldline.ml.store import Store
 from goldline.runs.context import RunContext
 from goldline.runs.records import Record
@@ -46,7 +46,7 @@ def signature(version: str = "v1", **changes: Any) -> Signature:
         columns=COLUMNS,
         target="leaving",
         trained_until=DAY,
-        libraries=models.libraries(),
+        libraries=libraries(),
         model_sha256="",
         data_sha256="0",
         metrics={"train_rows": 400},
@@ -58,7 +58,7 @@ def signature(version: str = "v1", **changes: Any) -> Signature:
 def classifier(sign: float = 1.0) -> LogisticRegression:
     """A fitted one; with sign -1 it says the contrary."""
     train = rows(seed=2)
-    fitted = LogisticRegression().fit(models.matrix(train, COLUMNS), train.column("label").to_numpy())
+    fitted = LogisticRegression().fit(features.matrix(train, COLUMNS), train.column("label").to_numpy())
     fitted.coef_ *= sign
     return fitted
 
@@ -87,13 +87,13 @@ class Shelf:
         """Forge a version: its file, its signature, or both."""
         if content is not None:
             self.store.lake.write_bytes(self.store.path(version, "model.skops"), content)
-            changes["model_sha256"] = models.sha256(content)
+            changes["model_sha256"] = sha256(content)
         forged = self.store.signature(version).model_copy(update=changes)
         self.store.lake.write_text(self.store.path(version, "signature.json"), forged.model_dump_json())
 
-    def judge(self, version: str, run: RunContext | None = None, *, floor: float = 0.6, best: str = "") -> Judged:
+    def judge(self, version: str, run: RunContext | None = None, *, floor: float = 0.6, oracle: str = "") -> Judged:
         run = run or self.run
-        return evaluate_model(run, "sales", "churn", version, self.store.test_uri(version), Gate(floor, 0.005), best)
+        return evaluate_model(run, "sales", "churn", version, self.store.test_uri(version), Gate(floor, 0.005), oracle)
 
     def record(self) -> Record:
         run = self.run

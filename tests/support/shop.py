@@ -18,9 +18,11 @@ from goldline.firestore.values import Proto
 from goldline.lake import Lake
 from goldline.landing.views import ensure_source
 from goldline.local.servers import PROJECT
+from goldline.project import sql_folder
 from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit
-from goldline.spec.tables import SQL, _travelling, contracts
+from goldline.runs.run_files import travelling
+from goldline.spec.tables import contracts
 from goldline.stages.build_table import build_table
 from goldline.stages.export_firestore import attempt, reader
 from goldline.stages.export_firestore.export import Exported, export_firestore
@@ -83,8 +85,8 @@ class Shop:
     def build(self, day: date, since: date | None = None, refresh: str = "") -> None:
         run = self.new_run(day, full_refresh=(refresh,) if refresh else ())
         run = run.model_copy(update={"since": {"sales": since or day}})
-        select = (SQL / "sales/stg_sales.sql").read_text().replace("bronze.sales", self.contract.view)
-        build_table(run, "sales", select, _travelling(contracts()["sales/stg_sales"]))
+        select = (sql_folder() / "sales/stg_sales.sql").read_text().replace("bronze.sales", self.contract.view)
+        build_table(run, "sales", select, travelling(contracts()["sales/stg_sales"]))
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         run = self.new_run()

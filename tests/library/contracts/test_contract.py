@@ -21,7 +21,7 @@ from goldline.contracts.contract import (
     parse,
     quoted,
 )
-from goldline.spec.tables import SQL
+from goldline.project import sql_folder
 
 ID = {"name": "id", "type": "STRING", "mode": "REQUIRED", "description": "Key."}
 DAY = {"name": "day", "type": "DATE", "mode": "REQUIRED", "description": "Day."}
@@ -316,7 +316,7 @@ def test_two_files_never_make_one_table(tmp_path: Path, other: dict[str, Any], t
 
 
 def test_the_projects_own_contracts_are_good() -> None:
-    assert {"sales/ext_sales", "sales/stg_sales"} <= load_all(SQL).keys()
+    assert {"sales/ext_sales", "sales/stg_sales"} <= load_all(sql_folder()).keys()
 
 
 # What becomes of columns

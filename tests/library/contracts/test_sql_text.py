@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from goldline.contracts.sql import SqlError, prefixed, reads
-from goldline.spec.tables import SQL
+from goldline.project import sql_folder
 
 TABLE = "silver.stg_sales"
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_read_is_refused(select: str, message: str) -> None:
 
 
 def test_the_projects_selects_can_be_read() -> None:
-    found = {path.stem: set(reads(path.read_text(encoding="utf-8"))) for path in SQL.glob("sales/*.sql")}
+    found = {path.stem: set(reads(path.read_text(encoding="utf-8"))) for path in sql_folder().glob("sales/*.sql")}
     assert {"stg_sales": {"bronze.sales"}, "fct_sales": {"silver.stg_sales"}}.items() <= found.items()
 
 
@@ -182,7 +182,9 @@ def test_what_is_read_under_a_prefix_is_what_was_read(tables: list[str]) -> None
     assert under.count("dev_") == 2 * len(tables)
 
 
-@pytest.mark.parametrize("path", sorted(SQL.rglob("*.sql")), ids=lambda path: str(path.relative_to(SQL)))
+@pytest.mark.parametrize(
+    "path", sorted(sql_folder().rglob("*.sql")), ids=lambda path: str(path.relative_to(sql_folder()))
+)
 def test_the_projects_selects_under_a_prefix(path: Path) -> None:
     select = path.read_text(encoding="utf-8")
     under = prefixed(select, "dev_zq_")

@@ -19,12 +19,12 @@ from sklearn.tree import DecisionTreeClassifier
 
 from goldline.contracts.contract import Column
 from goldline.local.stack import Addresses
-from goldline.ml import store as models
+from goldline.ml import features, signature
 from goldline.ml.features import types_of
 from goldline.ml.scores import Curves
-from goldline.ml.signature import ModelError
+from goldline.ml.signature import ModelError, libraries
 from goldline.ml.store import Store
-from goldline.ml.training import should_train, trains
+from goldline.ml.training import is_due, should_train
 from tests.support.models_shelf import COLUMNS, DAY, GIVEN, Shelf, classifier
 
 
@@ -38,7 +38,7 @@ def test_a_saved_model_predicts_as_it_did(shelf: Shelf) -> None:
     fitted = classifier()
     shelf.put("v1", fitted)
     loaded = shelf.store.load("v1", GIVEN)
-    expected = fitted.predict_proba(models.matrix(shelf.test, COLUMNS))[:, 1]
+    expected = fitted.predict_proba(features.matrix(shelf.test, COLUMNS))[:, 1]
     assert loaded.predict(shelf.test) == pytest.approx(expected, abs=1e-6)
     assert loaded.signature.model_sha256
     # The same version again is the same model: what is there stays.
@@ -60,10 +60,10 @@ def test_other_columns_are_refused(shelf: Shelf, given: dict[str, str], said: st
         shelf.store.load("v1", given)
 
 
-@pytest.mark.parametrize("library", models.LIBRARIES)
+@pytest.mark.parametrize("library", signature.LIBRARIES)
 def test_other_libraries_are_refused_but_not_other_patches(shelf: Shelf, library: str) -> None:
     shelf.put("v1", classifier())
-    now = models.libraries()
+    now = libraries()
     shelf.rewrite("v1", libraries={**now, library: f"{'.'.join(now[library].split('.')[:2])}.999"})
     assert shelf.store.load("v1", GIVEN)
     shelf.rewrite("v1", libraries={**now, library: "0.1.2"})
@@ -115,7 +115,7 @@ def test_a_file_of_another_format_is_refused_unread(shelf: Shelf, content: bytes
 def test_types_that_nobody_trusts_are_neither_saved_nor_loaded(shelf: Shelf) -> None:
     import skops.io
 
-    trees = DecisionTreeClassifier().fit(models.matrix(shelf.test, COLUMNS), shelf.test["label"])
+    trees = DecisionTreeClassifier().fit(features.matrix(shelf.test, COLUMNS), shelf.test["label"])
     with pytest.raises(ModelError, match=r"expected only types that skops or goldline trusts, got .*_tree.Tree"):
         shelf.put("v1", trees)
     assert not shelf.store.lake.list(shelf.store.folder)
@@ -127,13 +127,13 @@ def test_types_that_nobody_trusts_are_neither_saved_nor_loaded(shelf: Shelf) -> 
 
 def boosted(shelf: Shelf) -> HistGradientBoostingRegressor:
     made = HistGradientBoostingRegressor(max_iter=3, min_samples_leaf=5)
-    return made.fit(models.matrix(shelf.test, COLUMNS), shelf.test["b"].to_numpy())
+    return made.fit(features.matrix(shelf.test, COLUMNS), shelf.test["b"].to_numpy())
 
 
 def test_boosted_trees_are_loaded_as_they_were(shelf: Shelf) -> None:
     trees = boosted(shelf)
     shelf.put("v1", trees, kind="regression")
-    expected = trees.predict(models.matrix(shelf.test, COLUMNS))
+    expected = trees.predict(features.matrix(shelf.test, COLUMNS))
     assert shelf.store.load("v1", GIVEN).predict(shelf.test) == pytest.approx(expected, abs=1e-6)
 
 
@@ -162,21 +162,21 @@ def test_trees_are_refused_where_nobody_looks_for_them(shelf: Shelf) -> None:
     hidden = make_pipeline(StandardScaler(), boosted(shelf))
     with pytest.raises(ModelError, match="got trees inside of Pipeline"):
         shelf.put("v1", hidden, kind="regression")
-    narrow = HistGradientBoostingRegressor(max_iter=2).fit(models.matrix(shelf.test, COLUMNS[:1]), shelf.test["b"])
+    narrow = HistGradientBoostingRegressor(max_iter=2).fit(features.matrix(shelf.test, COLUMNS[:1]), shelf.test["b"])
     with pytest.raises(ModelError, match="got other columns than its 2 numbers"):
         shelf.put("v1", narrow, kind="regression")
 
 
 def test_null_is_filled_and_types_are_those_of_bigquery() -> None:
     columns = [Column.model_validate({"name": n, "type": t, "description": "x"}) for n, t in GIVEN.items()]
-    found = models.conformed(pa.table({"customer_id": ["x", "y"], "b": [None, 2.0], "a": [1, None]}), columns)
+    found = features.conformed(pa.table({"customer_id": ["x", "y"], "b": [None, 2.0], "a": [1, None]}), columns)
     assert types_of(found) == GIVEN
-    assert models.matrix(found, COLUMNS).tolist() == [[1, 1.5], [0, 2]]
-    assert [f.fill for f in models.filled(columns[:2], found)] == [1, 2]
+    assert features.matrix(found, COLUMNS).tolist() == [[1, 1.5], [0, 2]]
+    assert [f.fill for f in features.filled(columns[:2], found)] == [1, 2]
     with pytest.raises(ModelError, match="got none named b"):
-        models.conformed(found.drop_columns("b"), columns)
+        features.conformed(found.drop_columns("b"), columns)
     with pytest.raises(ModelError, match=r"expected the columns .*'a': 'INT64'.*, got .*'a': 'STRING'"):
-        models.conformed(pa.table({"customer_id": ["x"], "b": [1.0], "a": ["many"]}), columns)
+        features.conformed(pa.table({"customer_id": ["x"], "b": [1.0], "a": ["many"]}), columns)
 
 
 def test_the_first_champion_must_pass_floor_and_baseline(shelf: Shelf) -> None:
@@ -209,7 +209,7 @@ def test_a_worse_challenger_leaves_the_champion(shelf: Shelf) -> None:
 
 def test_a_champion_that_does_not_fit_any_more_is_not_compared(shelf: Shelf) -> None:
     shelf.judge(shelf.put("v1", classifier()))
-    shelf.rewrite("v1", libraries={**models.libraries(), "skops": "0.1.0"})
+    shelf.rewrite("v1", libraries={**libraries(), "skops": "0.1.0"})
     judged = shelf.judge(shelf.put("v2", classifier()))
     assert judged.accepted
     assert "champion_roc_auc" not in judged.metrics
@@ -223,16 +223,16 @@ def test_an_earlier_date_never_meets_a_later_champion(shelf: Shelf) -> None:
     assert found == [None, "v1", "v2"]
 
 
-def test_the_best_possible_judge_is_shown_where_it_is_known(shelf: Shelf) -> None:
+def test_the_oracle_is_shown_where_it_knows(shelf: Shelf) -> None:
     shelf.put("v1", classifier())
-    best = f"simulated/{shelf.run.dataset_prefix}/churn"
+    oracle = f"simulated/{shelf.run.dataset_prefix}/churn"
     known = pa.table({"customer_id": shelf.test["customer_id"], "probability": shelf.test["label"]})
     for table, expected in ((known.slice(1), None), (known, 1.0)):
         out = BytesIO()
         pq.write_table(table, out)
-        shelf.store.lake.write_bytes(f"{best}/cutoff={DAY}.parquet", out.getvalue())
-        assert shelf.judge("v1", best=best).metrics.get("best_roc_auc") == expected
-    assert "best_roc_auc" not in shelf.judge("v1", best="simulated/nowhere").metrics
+        shelf.store.lake.write_bytes(f"{oracle}/cutoff={DAY}.parquet", out.getvalue())
+        assert shelf.judge("v1", oracle=oracle).metrics.get("oracle_roc_auc") == expected
+    assert "oracle_roc_auc" not in shelf.judge("v1", oracle="simulated/nowhere").metrics
 
 
 def test_rows_that_nobody_can_judge_on_are_refused(shelf: Shelf) -> None:
@@ -248,7 +248,7 @@ def test_a_regression_is_judged_by_its_error_beside_each_baseline(shelf: Shelf) 
     a, b = dice.integers(0, 10, 300), dice.normal(size=300)
     truth = 30.0 * a + 5 * b + dice.normal(size=300)
     test = pa.table({"a": a, "b": b, "label": truth, "baseline_mean": [truth.mean()] * 300, "baseline_last": truth + 9})
-    fitted = LinearRegression().fit(models.matrix(test, COLUMNS), truth)
+    fitted = LinearRegression().fit(features.matrix(test, COLUMNS), truth)
     shelf.put("v1", fitted, test, kind="regression")
     judged = shelf.judge("v1", floor=0.5)
     assert judged.accepted
@@ -283,10 +283,8 @@ def test_when_to_train(train: str, day: date, has_champion: bool, expected: bool
 
 def test_a_run_trains_where_no_champion_can_be_used(shelf: Shelf) -> None:
     run = shelf.run
-    assert trains(run, "churn", "auto")
+    assert is_due(run, "churn")
     shelf.judge(shelf.put("v1", classifier()))
-    assert not trains(run, "churn", "auto")
-    shelf.rewrite("v1", libraries={**models.libraries(), "numpy": "0.1.0"})
-    assert trains(run, "churn", "auto")
-    with pytest.raises(ValueError, match="train: expected one of auto, yes, no, got 'maybe'"):
-        trains(run, "churn", "maybe")
+    assert not is_due(run, "churn")
+    shelf.rewrite("v1", libraries={**libraries(), "numpy": "0.1.0"})
+    assert is_due(run, "churn")

@@ -16,9 +16,8 @@ import pytest
 
 from goldline.local.servers import PROJECT
 from goldline.local.stack import Addresses
-from goldline.ml import store as models
 from goldline.ml.serving import Server, Settings, load
-from goldline.ml.signature import ModelError
+from goldline.ml.signature import ModelError, libraries
 from tests.support.models_shelf import GIVEN, Shelf, classifier
 
 ROW = {"a": 3, "b": 0.5}
@@ -132,6 +131,6 @@ def test_a_model_that_is_not_what_it_says_is_not_served(shelf: Shelf) -> None:
     forged.store.lake.write_bytes(forged.store.path("v1", "model.skops"), b"other")
     with pytest.raises(ModelError, match="SHA-256"):
         load(uri(forged))
-    forged.rewrite("v1", libraries=models.libraries() | {"skops": "0.1.0"})
+    forged.rewrite("v1", libraries=libraries() | {"skops": "0.1.0"})
     with pytest.raises(ModelError, match=r"skops 0\.1"):
         load(uri(forged))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from goldline import project
 from goldline.runs.parameters import ParameterError, check, refreshed
 
 
@@ -14,7 +15,7 @@ from goldline.runs.parameters import ParameterError, check, refreshed
     "parameters",
     [
         {},
-        {"run_date": "", "dataset_prefix": "", "bucket": "", "seed": 0, "simulated": False},
+        {"run_date": "", "dataset_prefix": "", "bucket": "", "seed": 0, "simulated_size": "none"},
         {"run_date": "2024-02-29", "dataset_prefix": "dev_ana_2", "bucket": "my-lake", "lookback_days": 3},
         {"anything": -1.5, "else": None},  # names and types are the signature's affair
     ],
@@ -76,9 +77,7 @@ def test_a_text_passes_as_a_date_only_if_it_is_one(text: str) -> None:
 
 
 def test_the_pipelines_defaults_are_good() -> None:
-    from pipeline import goldline
-
-    signature = inspect.signature(goldline.pipeline_func)
+    signature = inspect.signature(project.pipeline().pipeline_func)
     check({name: parameter.default for name, parameter in signature.parameters.items()})
 
 

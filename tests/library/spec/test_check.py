@@ -12,8 +12,9 @@ import pytest
 from kfp import compiler, dsl
 from kfp.dsl import Artifact, Dataset, Input, Output, PipelineTaskFinalStatus
 
-from goldline.spec.check.budget import Scenario
-from goldline.spec.check.check import SCENARIOS, check
+from goldline.project import ProjectError
+from goldline.spec.check.budget import Scenario, nights
+from goldline.spec.check.check import check
 from goldline.spec.check.supported import FEATURES
 from goldline.spec.check.tree import Finding
 
@@ -462,7 +463,7 @@ def test_every_feature_cites_a_page() -> None:
 
 def cost(spec: Spec, *, assumptions: dict[str, Any] | None = None, **parameters: Any) -> tuple[int, list[str]]:
     """The container tasks of a run, and the longest row of them: read from what a budget of nothing complains of."""
-    scenario = Scenario("none", parameters, -1, -1, assumptions or {}, frozenset(assumptions or {}))
+    scenario = Scenario("none", parameters, -1, -1, assumptions or {})
     total, row = (finding.problem for finding in check(spec, [scenario]) if finding.where == "scenario 'none'")
     return int(total.split()[1]), row.rpartition(": ")[2].split(" > ")
 
@@ -527,7 +528,6 @@ def test_a_scenario_names_what_there_is(spec: Spec, told: dict[str, Any]) -> Non
 
     (finding,) = check(spec, [Scenario("typo", max_tasks=99, max_in_a_row=99, **scenario)])
     assert finding.problem == f"tells {name!r}, which the pipeline does not have"
-    assert check(spec, [Scenario("typo", max_tasks=99, max_in_a_row=99, **scenario, optional=frozenset({name}))]) == []
 
 
 def test_a_loop_over_what_only_a_run_knows_is_found(spec: Spec) -> None:
@@ -539,12 +539,16 @@ def test_a_loop_over_what_only_a_run_knows_is_found(spec: Spec) -> None:
     assert "no one told how often it loops: prepare-run.run_date is known in a run only; counted once" in problems
 
 
-def test_the_budgets_are_the_designs() -> None:
-    assert [(each.name, each.max_tasks, each.max_in_a_row) for each in SCENARIOS] == [
-        ("plain night", 18, 8),
-        ("training night", 26, 11),
-        ("Friday", 26, 11),
-    ]
+def test_nights_are_the_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    night = "nights_a_week: 7, tasks: 18, in_a_row: 8, parameters: {run_a: false}, outputs: {prepare-run.train: true}"
+    (tmp_path / "goldline.yaml").write_text(f"nights: {{plain: {{{night}}}}}")
+    assert nights() == [Scenario("plain", {"run_a": False}, 18, 8, {"prepare-run.train": True}, 7)]
+    (tmp_path / "goldline.yaml").write_text("nights: {plain: {tasks: many}}")
+    with pytest.raises(
+        ProjectError, match=r"goldline\.yaml: nights\.plain: expected tasks, in_a_row and nights_a_week"
+    ):
+        nights()
 
 
 def value(name: str) -> str:

@@ -15,7 +15,8 @@ import pytest
 from google.protobuf import json_format
 from kfp import dsl
 
-from goldline.spec.compiled import ROOT, load
+from goldline.project import root
+from goldline.spec.compiled import load
 from goldline.spec.picture import PICTURE, picture, write
 from goldline.spec.task import task
 
@@ -293,7 +294,9 @@ def test_the_committed_picture_is_that_of_the_committed_spec() -> None:
 def test_the_order_of_sets_does_not_matter(seed: str) -> None:
     program = "from goldline import graph, spec; print(graph.picture(spec.load()), end='')"
     command = [sys.executable, "-c", program]
-    ran = subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, cwd=ROOT, capture_output=True, check=True)
+    ran = subprocess.run(
+        command, env=os.environ | {"PYTHONHASHSEED": seed}, cwd=root(), capture_output=True, check=True
+    )
     assert ran.stdout.decode() == picture(load())
 
 

@@ -1,7 +1,6 @@
 """prepare_run makes the run's card and every table, on the local stack."""
 
 import io
-import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 
@@ -18,8 +17,10 @@ from goldline.local.stack import BUCKET
 from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.ops import Commit, RunRow
 from goldline.runs.parameters import ParameterError
-from goldline.spec.tables import contracts, everything
-from goldline.stages.prepare_run import Settings, prepare_run
+from goldline.runs.run_files import Catalog
+from goldline.runs.settings import Settings
+from goldline.spec.tables import catalog, contracts
+from goldline.stages.prepare_run import prepare_run
 from goldline.warehouse.jobs import JobError, Jobs
 from goldline.warehouse.schema import SchemaChangeError, ensure_plain, fields
 
@@ -29,7 +30,7 @@ NewRun = Callable[..., RunContext]
 
 
 def settings(run: RunContext, **more: object) -> Settings:
-    given = {"project": run.project, "location": run.location, "bucket": run.bucket}
+    given = {"run_date": "", "project": run.project, "location": run.location, "bucket": run.bucket}
     return Settings(**{**given, "dataset_prefix": run.dataset_prefix, **more})  # type: ignore[arg-type]
 
 
@@ -42,7 +43,7 @@ def finished(run: RunContext, day: date, flow: str | None, status: str) -> dict[
 
 def test_every_contracts_table_is_there_after_it(client: bigquery.Client, new_run: NewRun) -> None:
     run = new_run()
-    card = prepare_run(run.run_id, CREATED, "", "", everything(), settings(run))
+    card = prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run))
     assert (card.run_date, card.since) == (DAY, {})
     assert RunContext.parse(Lake(run.project, BUCKET).read_text(f"{card.records}/run.json")) == card
     for contract in contracts().values():
@@ -58,7 +59,7 @@ def test_every_contracts_table_is_there_after_it(client: bigquery.Client, new_ru
         else:  # an external table over no file at all could not be read
             assert list(client.query_and_wait(f"select * from `{run.table(contract.view)}`")) == []
     # Again, it finds all as it should be.
-    assert prepare_run(run.run_id, CREATED, "", "", everything(), settings(run)) == card
+    assert prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run)) == card
 
 
 def test_what_arrived_is_read_since_the_flows_last_finished_date(client: bigquery.Client, new_run: NewRun) -> None:
@@ -72,7 +73,7 @@ def test_what_arrived_is_read_since_the_flows_last_finished_date(client: bigquer
         finished(run, date(2026, 11, 25), "transit", "succeeded"),
     ]
     Jobs(run, "test").append("earlier", earlier, run.table("ops.runs"), fields(RunRow.columns()))
-    card = prepare_run(run.run_id, CREATED, "", "2026-11-20", everything(), settings(run, lookback_days=2))
+    card = prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run, run_date="2026-11-20", lookback_days=2))
     assert card.since == {"sales": date(2026, 11, 14), "transit": EPOCH}
 
 
@@ -81,7 +82,7 @@ def test_a_missing_bucket_is_named(new_run: NewRun) -> None:
     with pytest.raises(
         LakeError, match=r"no bucket gs://nowhere\. Make it: gcloud storage buckets create gs://nowhere"
     ):
-        prepare_run(run.run_id, CREATED, "", "", everything(), settings(run, bucket="nowhere"))
+        prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run, bucket="nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,7 @@ def test_a_missing_bucket_is_named(new_run: NewRun) -> None:
 def test_wrong_parameters_are_refused(new_run: NewRun, run_date: str, more: dict[str, object], said: str) -> None:
     run = new_run()
     with pytest.raises(ParameterError, match=said):
-        prepare_run(run.run_id, CREATED, "", run_date, everything(), settings(run, **more))
+        prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run, run_date=run_date, **more))
 
 
 def land(run: RunContext, contract: SourceContract, attempt: str, sale_id: str) -> None:
@@ -166,13 +167,14 @@ def test_a_corrupt_file_is_named_by_whoever_reads_it(client: bigquery.Client, ne
 
 def test_a_view_follows_its_select(client: bigquery.Client, new_run: NewRun) -> None:
     run = new_run()
-    prepare_run(run.run_id, CREATED, "", "", everything(), settings(run))
-    content = json.loads(everything())
+    prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run))
+    content = catalog()
     made = client.get_table(run.table("gold.mart_sales")).modified
-    prepare_run(f"{run.run_id}-b", CREATED, "", "", json.dumps(content), settings(run))
+    prepare_run(f"{run.run_id}-b", CREATED, "", content.pack(), settings(run))
     assert client.get_table(run.table("gold.mart_sales")).modified == made  # nothing changed, nothing is made anew
-    content["views"]["gold.mart_sales"] = content["views"]["gold.mart_sales"].replace("not fact.is_deleted", "false")
-    prepare_run(f"{run.run_id}-c", CREATED, "", "", json.dumps(content), settings(run))
+    changed = content.views["gold.mart_sales"].replace("not fact.is_deleted", "false")
+    content = Catalog(content.contracts, {**content.views, "gold.mart_sales": changed})
+    prepare_run(f"{run.run_id}-c", CREATED, "", content.pack(), settings(run))
     assert client.get_table(run.table("gold.mart_sales")).modified != made
     assert "not" not in client.get_table(run.table("gold.mart_sales")).view_query.lower().rsplit("where", 1)[1]
 

@@ -61,9 +61,9 @@ def test_no_environment_is_the_default(capsys: pytest.CaptureFixture[str]) -> No
             "environments.dev.parameters: simulatd: no such parameter, expected simulated",
         ),
         (
-            "simulated_days: 5",
-            "simulated_days: five",
-            "parameters: simulated_days: expected a whole number, got 'five'",
+            "history_days: 5",
+            "history_days: five",
+            "parameters: history_days: expected a whole number, got 'five'",
         ),
         ('train: "no"', "train: no", "environments.dev.parameters: train: expected a text, got False"),
         ('train: "no"', 'train: "maybe"', "train: expected one of auto, yes, no, got 'maybe'"),

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from goldline.spec.compiled import ROOT
+from goldline.project import root
 from goldline.vertex import image_content as image
 
-DOCKERFILE = (ROOT / image.DOCKERFILE).read_text()
+DOCKERFILE = (root() / image.DOCKERFILE).read_text()
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def copy(tmp_path: Path) -> Path:
     """The repository's files that matter, in another place and of another time."""
     for path in image.content():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes((ROOT / path).read_bytes())
+        (tmp_path / path).write_bytes((root() / path).read_bytes())
     return tmp_path
 
 
@@ -80,10 +80,10 @@ def test_where_no_tag_tells_of_content_nothing_is_compared(name: str) -> None:
 
 
 def test_docker_is_shown_what_is_hashed() -> None:
-    shown = (ROOT / ".dockerignore").read_text().splitlines()
+    shown = (root() / ".dockerignore").read_text().splitlines()
     let_in = {line.removeprefix("!") for line in shown if line.startswith("!")}
     assert let_in == {*image.PACKAGES, *image.RECIPE} - {image.DOCKERFILE, ".dockerignore"}
-    assert [line for line in shown if line[0] not in "#!"] == ["*", image.LEFT_OUT, "**/__pycache__", "**/*.pyc"]
+    assert [line for line in shown if line[0] not in "#!"] == ["*", *image.LEFT_OUT, "**/__pycache__", "**/*.pyc"]
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     assert set(" ".join(copied).split()) == let_in
 
@@ -107,10 +107,10 @@ def test_nothing_is_installed_without_its_hash() -> None:
 
 def test_what_tasks_import_is_in_the_images_lock_file() -> None:
     """The environment of the tests has more packages: an import that only works there would fail on Vertex AI."""
-    lock = (ROOT / "requirements.lock").read_text()
+    lock = (root() / "requirements.lock").read_text()
     locked = set(re.findall(r"^(\S+)==", lock, re.MULTILINE))
     tasks = [path for path in image.content() if path.endswith(".py")]
-    modules = {module for path in tasks for module in imported(ROOT / path)}
+    modules = {module for path in tasks for module in imported(root() / path)}
     assert "google.cloud.bigquery_storage_v1.types" in modules  # inside a function, as most are
     assert {module: dist for module in modules if (dist := distribution(module)) and dist not in locked} == {}
 

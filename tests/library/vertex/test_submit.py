@@ -41,9 +41,7 @@ def test_a_run_is_submitted_with_all_that_vertex_needs(vertex: Vertex, standin: 
         "project": "acme-data-dev",
         "location": "europe-west1",
         "bucket": "acme-data-dev-goldline",
-        "simulated": True,
-        "simulated_days": 5,
-        "simulated_customers": 300,
+        "simulated_size": "small",
         "train": "no",
         "run_date": "2026-11-20",
     }
@@ -171,12 +169,12 @@ def test_waiting_shows_tasks_as_they_end(vertex: Vertex, capsys: pytest.CaptureF
 
 def test_a_failure_names_the_task_its_log_and_how_to_go_on(vertex: Vertex, capsys: pytest.CaptureFixture[str]) -> None:
     vertex.script = failing("stg-sales", "Job failed with status 9.")
-    assert cli.main(["submit", "--env", "dev", "--wait", "--run-date", "2026-11-20", "--no-simulated"]) == 1
+    assert cli.main(["submit", "--env", "dev", "--wait", "--run-date", "2026-11-20", "--simulated-size=none"]) == 1
     shown = capsys.readouterr().out
     assert "stg_sales failed: Job failed with status 9." in shown
     assert re.search(r"https://console\.cloud\.google\.com/logs/query;query=resource.*ml_job.*job_id.*40\d\d", shown)
     assert re.search(r"goldline replay goldline-\S+ stg_sales --env dev", shown)
-    assert "goldline submit --env dev --run-date 2026-11-20 --no-simulated" in shown
+    assert "goldline submit --env dev --run-date 2026-11-20 --simulated-size none" in shown
     assert "failed: goldline-" in shown
 
 

@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from goldline.spec import compiled as spec
+from goldline import project
 from tests.support.standin import StandIn
 from tests.support.standin_google import DIGEST, Google
 
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.usefixtures("settings")
 @pytest.fixture
 def compile_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """compile.py, writing into a folder of the test's own."""
-    found = importlib.util.spec_from_file_location("compile_py", spec.ROOT / "compile.py")
+    found = importlib.util.spec_from_file_location("compile_py", project.root() / "compile.py")
     assert found
     assert found.loader
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     copied = tmp_path / "pipeline.json"
-    copied.write_text(spec.PIPELINE_JSON.read_text())
-    monkeypatch.setattr(module, "PIPELINE_JSON", copied)
+    copied.write_text(project.pipeline_json().read_text())
+    monkeypatch.setattr(project, "pipeline_json", lambda: copied)
     monkeypatch.setattr(module, "PICTURE", tmp_path / "pipeline.svg")
     return module
 

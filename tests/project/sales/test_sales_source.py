@@ -22,7 +22,7 @@ from goldline.local.servers import PROJECT
 from goldline.privacy.pseudonym import PseudonymKeyError, load_key
 from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit
-from goldline.spec.tables import source
+from goldline.spec.tables import contract_json
 from goldline.stages.export_firestore.export import ExportError, export_firestore
 from goldline.warehouse.schema import ensure_plain
 
@@ -93,7 +93,7 @@ def export(
     run: RunContext, documents: firestore.CollectionReference, client: bigquery.Client
 ) -> tuple[Any, list[dict[str, Any]]]:
     ensure_plain(client, "ops.commits", Commit.columns(), run)
-    exported = export_firestore(run, source("sales/ext_sales"), documents.id, DATABASE)
+    exported = export_firestore(run, contract_json("sales/ext_sales"), documents.id, DATABASE)
     lake = Lake(run.project, run.bucket)
     [path] = lake.list(exported.uri.removeprefix(f"gs://{run.bucket}/"))
     table = pq.read_table(io.BytesIO(lake._bucket.blob(path).download_as_bytes()))

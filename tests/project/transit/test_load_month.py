@@ -21,11 +21,11 @@ from components.transit.history import COLUMNS, FOLDER, DayManifest, HistoryFile
 from components.transit.load_month.csv_lines import UnreadableError, read_lines
 from components.transit.load_month.month_load import REACH, Loaded, LoadError, load_month
 from goldline.contracts import arrow
-from goldline.contracts.contract import TableContract, parse_all
+from goldline.contracts.contract import TableContract
 from goldline.lake import Lake
 from goldline.runs.context import RunContext
 from goldline.runs.records import Record, now
-from goldline.spec.tables import loading
+from goldline.spec.tables import catalog
 from goldline.warehouse.jobs import JobError, Jobs
 from goldline.warehouse.schema import ensure
 
@@ -34,7 +34,7 @@ TRIPS = ",".join(c.name for c in COLUMNS["trips"])
 TRIP = "1_A..N,1,A,0,1,v,1,1,1,0,0"
 DAY = date(2026, 11, 20)
 NewRun = Callable[..., RunContext]
-CONTRACTS: dict[str, TableContract] = parse_all(loading("transit"))
+CONTRACTS: dict[str, TableContract] = catalog().tables
 STOP_COLUMNS = tuple(c for c in CONTRACTS["bronze.stop_times"].columns if c.name in STOPS.split(","))
 
 

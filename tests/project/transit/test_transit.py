@@ -14,11 +14,11 @@ from components.transit.download_history.history_download import download_histor
 from components.transit.generate_transit.simulated_archives import is_whole
 from components.transit.generate_transit.transit_files import generate_transit, truth_path
 from components.transit.load_month.month_load import load_month
-from goldline.contracts.contract import TableContract, parse_all
+from goldline.contracts.contract import TableContract
 from goldline.lake import Lake
 from goldline.runs.context import RunContext
 from goldline.runs.ops import RejectedRow
-from goldline.spec.tables import contracts, loading, select, source
+from goldline.spec.tables import catalog, contract_json, contracts, select
 from goldline.stages.build_table import build_table
 from goldline.warehouse.schema import ensure, ensure_plain
 
@@ -53,9 +53,9 @@ class City:
         run = self.run.model_copy(update=changes)
         feed = download_gtfs(run, "", simulated=True)
         history = download_history(run, "", 0, str(first), str(last), simulated=True)
-        load_month(run, parse_all(loading("transit")), history.uri, feed.uri)
+        load_month(run, catalog().tables, history.uri, feed.uri)
         for name in TABLES:
-            build_table(run, "transit", select(name), source(name))
+            build_table(run, "transit", select(name), contract_json(name))
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """A table's rows, what tells of their loading aside, in a fixed order."""

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from components.transit.generate_transit.simulated_archives import is_whole
+from components.transit.generate_transit.transit_files import SIZES
 from goldline.local import stack
 from goldline.local.ask import ask
 
-DAY, DAYS, TRAINS, SEED = date(2026, 11, 20), 8, 2, 7
-SIZE = [f"--simulated-transit-days={DAYS}", f"--simulated-trains={TRAINS}", f"--seed={SEED}"]
+DAY, SEED = date(2026, 11, 20), 7
+DAYS, TRAINS = SIZES["small"]["days"], SIZES["small"]["trains"]
+SIZE = ["--simulated-size=small", f"--seed={SEED}"]
 TABLES = ("silver.stg_arrivals", "gold.fct_headways", "gold.fct_headway_predictions")
 SECONDS = 240
 
