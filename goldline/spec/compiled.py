@@ -1,7 +1,7 @@
 """The compiled spec: how it is written, where it lies, whether it is older than what it is made from."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,9 +16,8 @@ def compiled() -> tuple[str, dict[str, Any]]:
     from google.protobuf import json_format
 
     spec = _with_stable_names(json_format.MessageToDict(project.pipeline().pipeline_spec))
-    for component in (spec["root"], *spec["components"].values()):
-        for task in component.get("dag", {}).get("tasks", {}).values():
-            task.get("cachingOptions", {}).pop("enableCache", None)  # tasks have side effects, sub-pipelines too
+    for task in _tasks(spec):
+        task.get("cachingOptions", {}).pop("enableCache", None)  # tasks have side effects, sub-pipelines too
     return json.dumps(spec, indent=1, sort_keys=True, ensure_ascii=False) + "\n", spec
 
 
@@ -35,12 +34,17 @@ def _expanded(spec: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def _catalogs(spec: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    for component in (spec["root"], *spec["components"].values()):
-        for task in component.get("dag", {}).get("tasks", {}).values():
-            constant = task.get("inputs", {}).get("parameters", {}).get("catalog", {}).get("runtimeValue", {})
-            if constant.get("constant"):
-                yield constant
+def _catalogs(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for task in _tasks(spec):
+        constant = task.get("inputs", {}).get("parameters", {}).get("catalog", {}).get("runtimeValue", {})
+        if constant.get("constant"):
+            yield constant
+
+
+def _tasks(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """All tasks of a spec, of its sub-pipelines too."""
+    for component in (spec.get("root", {}), *spec.get("components", {}).values()):
+        yield from component.get("dag", {}).get("tasks", {}).values()
 
 
 def _with_stable_names(spec: dict[str, Any]) -> dict[str, Any]:

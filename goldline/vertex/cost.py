@@ -95,8 +95,8 @@ def machines(spec: Json) -> Machines:
     pipeline, _ = parsed
     kinds = nights()
     return Machines(
-        runs=WEEKS * sum(night.nights_a_week for night in kinds),
-        tasks=WEEKS * sum(night.nights_a_week * Budget(pipeline, night).tasks() for night in kinds),
+        runs=NIGHTS / 7 * sum(night.nights_a_week for night in kinds),
+        tasks=NIGHTS / 7 * sum(night.nights_a_week * Budget(pipeline, night).tasks() for night in kinds),
     )
 
 

@@ -232,7 +232,9 @@ def test_contracts_travel_whole_but_for_their_tests() -> None:
 
 
 def test_views_alone_travel_with_their_selects(monkeypatch: pytest.MonkeyPatch) -> None:
-    view = contracts()["sales/dim_customer"].model_copy(update={"write": "view"})
+    view = contracts()["sales/dim_customer"].model_copy(
+        update={"write": "view", "partition_by": None, "cluster_by": ()}
+    )
     found = {**contracts(), "sales/dim_customer": view}
     monkeypatch.setattr(tables, "contracts", lambda: found)
     views = Catalog.unpack(catalog().pack()).views

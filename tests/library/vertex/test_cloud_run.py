@@ -40,8 +40,9 @@ class Cloud:
     def goldline(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command line as on somebody's machine: it knows of no emulator, only where the APIs answer."""
         environment = {name: value for name, value in os.environ.items() if "EMULATOR" not in name}
-        code = "import sys; from pathlib import Path; from goldline.vertex import environments, runs, backfill; "
-        code += "environments.FILE = Path(sys.argv.pop(1)); runs.POLL_SECONDS = backfill.POLL_SECONDS = 2.0; "
+        code = "import sys; from pathlib import Path; from goldline import project; "
+        code += "from goldline.vertex import backfill, cloud_run; file = Path(sys.argv.pop(1)); "
+        code += "project.settings_file = lambda: file; cloud_run.POLL_SECONDS = backfill.POLL_SECONDS = 2.0; "
         code += "from goldline.cli import main; sys.exit(main())"
         return subprocess.run(
             [sys.executable, "-c", code, str(self.folder / "goldline.yaml"), *arguments],

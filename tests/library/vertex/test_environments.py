@@ -7,7 +7,8 @@ import pytest
 from goldline import cli
 from goldline.spec import compiled as spec
 from goldline.spec.check.given import declared_in
-from goldline.vertex import environments
+from goldline import project
+from goldline.project import ProjectError
 from goldline.vertex.environments import EnvironmentsError, check_cron, load
 
 DECLARED = declared_in(spec.load())
@@ -56,13 +57,13 @@ def test_no_environment_is_the_default(capsys: pytest.CaptureFixture[str]) -> No
             "environments.dev.service_account: expected the address",
         ),
         (
-            "simulated: true",
-            "simulatd: true",
-            "environments.dev.parameters: simulatd: no such parameter, expected simulated",
+            "simulated_size: small",
+            "simulatd_size: small",
+            "environments.dev.parameters: simulatd_size: no such parameter, expected simulated_size",
         ),
         (
-            "history_days: 5",
-            "history_days: five",
+            "parameters: {",
+            "parameters: {history_days: five, ",
             "parameters: history_days: expected a whole number, got 'five'",
         ),
         ('train: "no"', "train: no", "environments.dev.parameters: train: expected a text, got False"),
@@ -79,7 +80,7 @@ def test_no_environment_is_the_default(capsys: pytest.CaptureFixture[str]) -> No
             '{run_date: "2026-11-20"}',
             "schedules.training: with a run_date it would run that date each time",
         ),
-        ("environments:", "places:", "expected one key, environments"),
+        ("environments:", "places:", "expected only the keys environments and nights"),
         ("environments:", "environments: [", "is no YAML"),
     ],
 )
@@ -87,14 +88,14 @@ def test_what_is_wrong_is_named_with_its_place(settings: Path, before: str, afte
     text = settings.read_text()
     assert before in text
     settings.write_text(text.replace(before, after, 1))
-    with pytest.raises(EnvironmentsError) as wrong:
+    with pytest.raises(ProjectError) as wrong:
         load("dev", DECLARED)
     assert said in str(wrong.value)
 
 
 def test_a_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environments, "FILE", tmp_path / "goldline.yaml")
-    with pytest.raises(EnvironmentsError, match=r"there is no .*goldline\.yaml"):
+    monkeypatch.setattr(project, "settings_file", lambda: tmp_path / "goldline.yaml")
+    with pytest.raises(ProjectError, match=r"there is no .*goldline\.yaml"):
         load("dev", DECLARED)
 
 

@@ -44,9 +44,8 @@ def models(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> Models:
 def register(shelf: Shelf, version: str, region: str = REGION, image: str = IMAGE) -> VertexModel:
     model = dsl.Model(uri="", metadata={"name": "churn", "version": version})
     registered = VertexModel()
-    register_model.component.python_func(
-        run=shelf.run.model_dump_json(), flow="sales", region=region, image=image, model=model, registered=registered
-    )
+    run = shelf.run.model_copy(update={"vertex_region": region, "serving_image": image})
+    register_model.component.python_func(run=run.model_dump_json(), flow="shop", model=model, registered=registered)
     return registered
 
 

@@ -76,7 +76,7 @@ def test_an_image_of_other_code_is_told_and_used(google: Google, vertex: Vertex)
         ({"run_dat": "2026-11-20"}, "run_dat: no such parameter, expected run_date"),
         ({"seed": "7"}, "seed: expected a whole number, got '7'"),
         ({"seed": True}, "seed: expected a whole number, got True"),
-        ({"simulated": "yes"}, "simulated: expected true or false, got 'yes'"),
+        ({"run_sales": "yes"}, "run_sales: expected true or false, got 'yes'"),
         ({"run_date": "20.11.2026"}, "run_date: expected a date as YYYY-MM-DD"),
         ({"bucket": "gs://lake"}, "bucket: expected a name without gs://"),
         ({"full_refresh": "stg_sails"}, "full_refresh: no table stg_sails, expected some of"),

@@ -34,7 +34,7 @@ def test_constants_are_the_specs_and_outputs_what_the_run_tells(job: dict[str, A
 
 def test_the_runs_parameters_and_the_pipelines_defaults_arrive(job: dict[str, Any]) -> None:
     inputs = Inputs(job)
-    seed = inputs.parameters("train-churn")["seed"]
+    seed = inputs.parameters("prepare-run")["seed"]
     assert (seed, type(seed)) == (11, int)  # a double in JSON that came from a protobuf Struct
     prepared = inputs.parameters("prepare-run")
     assert (prepared["run_date"], prepared["train"], prepared["lookback_days"]) == ("2026-11-20", "auto", 0)
