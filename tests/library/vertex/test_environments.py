@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from goldline import cli
+from goldline import cli, project
+from goldline.project import ProjectError
 from goldline.spec import compiled as spec
 from goldline.spec.check.given import declared_in
-from goldline import project
-from goldline.project import ProjectError
-from goldline.vertex.environments import EnvironmentsError, check_cron, load
+from goldline.vertex.environments import check_cron, load
 
 DECLARED = declared_in(spec.load())
 
