@@ -26,8 +26,8 @@ from bench.machine import described
 from components.clickstream.generate_clickstream.click_files import LINES_A_FILE_MAX, write_day
 from components.clickstream.generate_clickstream.visits import Shop
 from components.simulation.folder import Folder
-from components.startups.generate_startups.register import STARTUPS, Register
 from components.startups.generate_startups.startup_files import LINES_A_FILE, write_load
+from components.startups.generate_startups.startup_register import STARTUPS, Register
 from goldline.lake import Lake
 from goldline.privacy.pseudonym import Key
 

@@ -15,8 +15,8 @@ from typing import Any
 from faker import Faker
 
 from components.clickstream.generate_clickstream import site, visits
-from components.startups.generate_startups import register
 from components.startups.generate_startups import startup_lines as startups
+from components.startups.generate_startups import startup_register as register
 from goldline.privacy.pseudonym import Key
 
 Json = dict[str, Any]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from goldline.vertex.cloud_run import CloudRun
 
 TYPES: Mapping[str, Callable[[str], Any]] = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
-FLOW = "run_"  # the parameter run_sales switches the flow sales
+FLOW = "run_"  # the parameter run_orders switches the flow orders
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     retry = commands.add_parser("retry", help="run one task of an earlier run again")
-    retry.add_argument("task", help="the task, such as stg_sales")
+    retry.add_argument("task", help="the task, such as stg_orders")
     retry.add_argument("--run", default="latest", help="the run's folder below .goldline/runs (default: the latest)")
     retry.set_defaults(command=_retry)
 
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     query.set_defaults(command=_query)
 
     test = commands.add_parser("test", help="run the unit tests of the contracts on both engines")
-    test.add_argument("table", nargs="?", help="only this table, such as stg_sales")
+    test.add_argument("table", nargs="?", help="only this table, such as stg_orders")
     test.set_defaults(command=_test)
 
     _add_cloud_commands(commands)
@@ -122,7 +122,7 @@ def _add_cloud_commands(commands: Any) -> None:  # noqa: ANN401, argparse does n
 
     replay = commands.add_parser("replay", parents=[environment], help="run a task of a run on Vertex AI here")
     replay.add_argument("job", metavar="RUN", help="the run's id")
-    replay.add_argument("task", nargs="?", default="", help="such as stg_sales (default: the first that failed)")
+    replay.add_argument("task", nargs="?", default="", help="such as stg_orders (default: the first that failed)")
     replay.set_defaults(command=_replay)
 
 

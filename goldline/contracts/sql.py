@@ -47,7 +47,7 @@ def reads(select: str) -> frozenset[str]:
 
 
 def prefixed(select: str, prefix: str, tables: Container[str] | None = None) -> str:
-    """The same text with `silver.stg_sales` read from `<prefix>silver.stg_sales`; strings and comments stay.
+    """The same text with `silver.stg_orders` read from `<prefix>silver.stg_orders`; strings and comments stay.
 
     Args:
         select: a SELECT.

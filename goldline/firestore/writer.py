@@ -38,7 +38,7 @@ def write(connect: Callable[[], Database], collection: str, documents: Iterable[
 
     Args:
         connect: makes a connection to the database; each writer has one of its own.
-        collection: path of the collection, such as `sales`.
+        collection: path of the collection, such as `orders`.
         documents: ids and fields, as goldline.firestore.values has them.
 
     Returns:

@@ -4,11 +4,12 @@ import zlib
 from collections.abc import Iterator
 from typing import Protocol
 
+from goldline.privacy.masks import LINE_MAX
+
 CHUNK = 256 * 1024
 GZIP = b"\x1f\x8b"
 GZIP_ONLY = 31  # zlib's window bits for a gzip header: https://docs.python.org/3/library/zlib.html#zlib.decompress
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LINE_MAX = 1024 * 1024  # bytes; no event is so long, and a reader's buffers are not endless
 
 
 class Bytes(Protocol):

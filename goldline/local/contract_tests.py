@@ -16,7 +16,7 @@ def run_contract_tests(home: Path, table: str | None, out: TextIO | None = None,
 
     Args:
         home: the stack's.
-        table: as `stg_sales`, `silver.stg_sales` or `sales/stg_sales`; None: all.
+        table: as `stg_orders`, `silver.stg_orders` or `shop/stg_orders`; None: all.
         out: where to show what happens.
         folder: SELECTs and contracts; another one than the project's to try a change in a copy.
 

@@ -16,10 +16,10 @@ from typing import Any
 from pydantic_core import from_json
 
 from goldline.contracts.contract import SourceColumn, SourceContract
-from goldline.landing.json_lines import LINE_MAX
 from goldline.privacy.pseudonym import Key
 
 MASK = "***"
+LINE_MAX = 1024 * 1024  # bytes of a line; no event is so long, and a reader's buffers are not endless
 SHOWN = 2000  # characters that are kept of a line that is over-long
 # As it stands, in a URL (once or more often encoded), in JSON.
 AT = re.compile(r"(@|%(?:25)*40|\\u0040)", re.IGNORECASE)

@@ -20,14 +20,13 @@ import google_crc32c
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
-from goldline.clients import TIMEOUT
-
 if TYPE_CHECKING:
     from google.cloud import secretmanager
 
 KEY_FILE = "GOLDLINE_PII_KEY_FILE"
 SECRET = "GOLDLINE_PII_SECRET"  # noqa: S105, the name of a variable
 SECRET_ID = "goldline-pii-key"  # noqa: S105, the name of a secret
+TIMEOUT = 60.0  # seconds that one request may take
 FORM = "its version and 64 hexadecimal digits"
 
 

@@ -7,9 +7,8 @@ import google_crc32c
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
 
-from goldline.clients import TIMEOUT
 from goldline.privacy import pseudonym
-from goldline.privacy.pseudonym import KEY_FILE, PseudonymKeyError
+from goldline.privacy.pseudonym import KEY_FILE, TIMEOUT, PseudonymKeyError
 
 
 def rotate_key(project: str = "", key_file: Path | None = None) -> str:

@@ -41,7 +41,7 @@ class OpsRow(BaseModel):
 class Commit(OpsRow):
     """The last act of a landing: from now on its files count."""
 
-    source: str = Field(description="The external table over the files, such as bronze.ext_sales.")
+    source: str = Field(description="The external table over the files, such as bronze.ext_orders.")
     run_date: datetime.date = Field(description="Run date of the landing.")
     attempt: str = Field(description="The attempt that is committed.")
     files: int = Field(description="Files written.")
@@ -111,7 +111,7 @@ class ModelRow(OpsRow):
 
     run_id: str = Field(description="The run.")
     run_date: datetime.date = Field(description="The date that was run.")
-    model: str = Field(description="The model, such as churn.")
+    model: str = Field(description="The model, such as returns.")
     version: str = Field(description="The model's version.")
     accepted: bool = Field(description="Whether it passed its gate.")
     metric: str = Field(description="The metric's name.")
@@ -121,7 +121,7 @@ class ModelRow(OpsRow):
 class Prediction(OpsRow):
     """What a model predicted; of a model and date, the rows that were loaded last count."""
 
-    model: str = Field(description="The model, such as churn.")
+    model: str = Field(description="The model, such as returns.")
     model_version: str = Field(description="The model's version.")
     as_of: datetime.date = Field(description="The date whose features it was given.")
     key: str = Field(description="What it is predicted of; where a key has several columns, a JSON array of them.")

@@ -42,7 +42,7 @@ def refreshed(names: str, tables: Iterable[str]) -> tuple[str, ...]:
 
     Args:
         names: with commas between; `all` for every one.
-        tables: all there are, as `silver.stg_sales`.
+        tables: all there are, as `silver.stg_orders`.
 
     Raises:
         ParameterError: one of them is no table.

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from components.clickstream.generate_clickstream.click_lines import chunks as click_chunks
 from components.clickstream.generate_clickstream.visits import Shop
-from components.startups.generate_startups.register import Register
 from components.startups.generate_startups.startup_lines import chunks as startup_chunks
+from components.startups.generate_startups.startup_register import Register
 from goldline.contracts.contract import Case, Row, SourceContract, TableContract
 from goldline.local.sqltest import ReferenceEngine
 from goldline.privacy.masks import Treatment

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from components.sales.generate_sales.world import PRODUCTS
+from components.simulation.products import PRODUCTS
 from components.simulation.text import members
 
 SITE = "shop.example"

@@ -20,13 +20,12 @@ from components.sales.generate_sales.defects import UNREADABLE, mixed, spoil
 from components.sales.generate_sales.habits import CHANNELS, SEGMENTS, Flags, Habits, Segment
 from components.simulation.draws import Floats, Integers, uniform
 from components.simulation.people import Customer, customer
+from components.simulation.products import PRODUCTS
 
 DAY = datetime.timedelta(days=1)
 LATE, REPEATED, CANCELLED, REFUNDED = 0.03, 0.02, 0.03, 0.06
 LATE_DAYS_MAX, REFUND_DAYS_MAX = 5, 9
 
-PRODUCTS = [("Kettle", "home", 34.9), ("Lamp", "home", 59.0), ("Rucksack", "outdoor", 89.5), ("Tent", "outdoor", 240.0)]
-PRODUCTS += [("Novel", "books", 12.0), ("Atlas", "books", 45.0), ("Headset", "audio", 79.0), ("Radio", "audio", 119.9)]
 CATEGORIES = {product: category for product, category, _ in PRODUCTS}
 DISCOUNTS = [0.05, 0.1, 0.25]
 PAYMENTS = {"credit_card": "card", "debit_card": "card", "wallet": "digital", "bank_transfer": "bank", "cash": "cash"}

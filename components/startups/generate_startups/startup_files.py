@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from components.simulation.folder import Folder
 from components.simulation.text import split
-from components.startups.generate_startups.register import Register
 from components.startups.generate_startups.startup_lines import TRUTH, chunks
+from components.startups.generate_startups.startup_register import Register
 from goldline.lake import Lake
 from goldline.privacy.pseudonym import Key, load_key
 from goldline.runs.context import RunContext

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from components.simulation import text
 from components.simulation.draws import Floats, Integers, uniform
 from components.simulation.text import MS_A_DAY, dates, fixed, join, members, moments, pieces
-from components.startups.generate_startups.register import (
+from components.startups.generate_startups.startup_register import (
     CHANGES,
     CLOSURE,
     CUT,

@@ -62,7 +62,7 @@ def run_cases(
         contracts: by the path of their file below the folder, as load_all gives them.
         folder: where the SELECTs lie.
         engines: what to run them on.
-        only: a table as `silver.stg_sales`, `stg_sales` or `sales/stg_sales`.
+        only: a table as `silver.stg_orders`, `stg_orders` or `shop/stg_orders`.
         case_name: of the one case to run, if not all.
 
     Raises:

@@ -55,7 +55,7 @@ class CollectionQuery:
     A range of times matches only timestamps: what has none is seen by a full export alone.
 
     Attributes:
-        collection: its path, such as `sales` or `shops/vienna/sales`.
+        collection: its path, such as `orders` or `shops/vienna/orders`.
         clock: the field of the time of change, where only what changed is read.
         watermark: from when on.
     """

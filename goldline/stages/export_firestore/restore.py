@@ -21,7 +21,7 @@ class Document:
     """A document.
 
     Attributes:
-        path: in its database, such as `sales/s1`.
+        path: in its database, such as `orders/o1`.
         fields: as goldline.firestore.values has them.
     """
 

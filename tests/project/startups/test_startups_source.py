@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from components.simulation import NotSimulatedError
 from components.simulation.folder import Folder
 from components.startups.generate_startups import startup_lines as module
-from components.startups.generate_startups.register import STAGES, Register
 from components.startups.generate_startups.startup_files import due, generate_startups, write_load
 from components.startups.generate_startups.startup_lines import BUCKETS, chunks
+from components.startups.generate_startups.startup_register import STAGES, Register
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Addresses
