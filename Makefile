@@ -17,30 +17,23 @@ install: .venv/installed ## Make .venv, from the lock file
 run: .venv/installed ## Run the compiled pipeline here; ARGS="--run-date 2026-11-20 --flows sales" are handed to goldline run
 	@.venv/bin/goldline run $(ARGS)
 
-SERVER_TESTS := tests/library/local/test_stack.py $(wildcard tests/library/emulators/test_*.py)
-# What builds whole flows on the local warehouse, or runs the compiled spec more than once: minutes.
-FLOW_TESTS := tests/project/transit/test_transit.py tests/project/transit/test_load_month.py tests/project/transit/test_headways.py \
-	tests/library/stages/test_export_faults.py tests/project/test_clicks_and_startups.py tests/project/test_new_flow.py \
-	tests/project/test_notebook.py tests/project/transit/test_transit_run.py tests/project/test_lake_flows.py \
-	tests/library/vertex/test_cloud_run.py tests/library/stages/test_land_files.py tests/project/transit/test_download_gtfs.py \
-	tests/project/transit/test_download_history.py tests/project/sales/test_train_churn.py
 PYTEST := .venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: .venv/installed ## Run the tests, whole runs of the pipeline among them
-	@$(PYTEST) $(SERVER_TESTS:%=--ignore=%) $(FLOW_TESTS:%=--ignore=%) $(ARGS)
+test: .venv/installed ## Run the tests, whole runs of the pipeline among them; says at its end what it left out
+	@$(PYTEST) -m "not slow and not servers" $(ARGS)
 
-.PHONY: test-flows
-test-flows: .venv/installed ## Run what takes longer: whole flows, kill -9, submit to tables (minutes)
-	@$(PYTEST) $(FLOW_TESTS) $(ARGS)
+.PHONY: test-all
+test-all: .venv/installed ## Run all tests: whole flows, kill -9, submit to tables, the laptop's servers (ten minutes)
+	@$(PYTEST) $(ARGS)
 
 .PHONY: test-servers
-test-servers: .venv/installed ## Run the gate of the laptop's servers: before each bump of their versions, and in CI
-	@$(PYTEST) $(SERVER_TESTS) $(ARGS)
+test-servers: .venv/installed ## Run the gate of the laptop's servers alone, before a bump of their versions
+	@$(PYTEST) -m servers $(ARGS)
 
 .PHONY: proof-days
 proof-days: .venv/installed ## Prove that days may come in any order, and twice (minutes)
-	@.venv/bin/pytest tests/proofs/proof_days_in_any_order.py --timeout 1500
+	@.venv/bin/pytest tests/project/sales/proof_days_in_any_order.py --timeout 1500
 
 .PHONY: bench-submit
 bench-submit: .venv/installed ## Measure goldline submit beside the SDK, against the tests' stand-in

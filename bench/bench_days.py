@@ -23,7 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import described
+from components.sales.generate_sales.sales_documents import generate_sales
+from components.simulation import CUSTOMERS
 from goldline.local import stack
+from goldline.local.servers import PROJECT
+from goldline.runs.context import RunContext
 
 HISTORIES = (36, 360)  # days
 # A Tuesday of the past: the days after it are plain ones, without the Sunday's sweep of the whole collection and the
@@ -37,13 +41,19 @@ Seconds = Mapping[str, float]  # by task
 class Shop:
     """A simulated shop, the stack that its runs use and how long its days took."""
 
-    def __init__(self, home: Path, history: int, customers: int) -> None:
+    def __init__(self, home: Path, history: int, size: str) -> None:
         self.home = home
-        self.size = {"simulated-days": history, "simulated-customers": customers}
+        self.size = size
         self.history = history
         self.days: list[Seconds] = []
         self.cpu: list[float] = []
         self.sales = 0
+
+    def fill(self, use: stack.Use) -> None:
+        """Write the history's sales: the run's own simulator then finds its collection there, and adds its days."""
+        run = RunContext(run_id="bench", run_date=LAST, since={}, project=PROJECT, location="US", bucket=stack.BUCKET)
+        with use.leading():
+            generate_sales(run, "sales", "(default)", run.seed, self.history, CUSTOMERS[self.size])
 
     def add(self, day: date) -> None:
         """Run a day and keep what it took. The short history is too short to train on: neither does, for one work."""
@@ -55,7 +65,7 @@ class Shop:
 
     def run(self, day: date, train: str) -> Seconds:
         """One run of the flow; the seconds of each of its tasks."""
-        options = {"run-date": day, "flows": "sales", "train": train, **self.size}
+        options = {"run-date": day, "flows": "sales", "train": train, "simulated-size": self.size}
         done = subprocess.run(
             [sys.executable, "-m", "goldline.cli", "run", *(f"--{name}={value}" for name, value in options.items())],
             env={**os.environ, "GOLDLINE_HOME": str(self.home)},
@@ -121,15 +131,15 @@ def _line(name: str, short: float, long: float) -> str:
 def main() -> int:
     """Measure and print; 1 if the day grows with the history by more than it may."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--customers", type=int, default=400, help="of each shop")
+    parser.add_argument("--size", choices=sorted(CUSTOMERS), default="small", help="of each shop's customers")
     parser.add_argument("--days", type=int, default=3, help="days to run after the history, at most 4: no sweep")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that stacks and folders go
-    print(f"{described(PACKAGES)}\n{options.customers} customers")
+    print(f"{described(PACKAGES)}\n{CUSTOMERS[options.size]:,} customers")
     with tempfile.TemporaryDirectory(prefix="goldline-bench-") as folder, contextlib.ExitStack() as stacks:
-        shops = [Shop(Path(folder) / f"{history}-days", history, options.customers) for history in HISTORIES]
+        shops = [Shop(Path(folder) / f"{history}-days", history, options.size) for history in HISTORIES]
         for shop in shops:
-            stacks.enter_context(stack.using(shop.home))
+            shop.fill(stacks.enter_context(stack.using(shop.home)))
         measure(shops, options.days)
         ratio = report(shops)
     print(f"load {os.getloadavg()[0]:.1f} at the end\nratio {ratio:.2f}, at most {RATIO_MAX} is allowed")

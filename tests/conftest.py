@@ -2,10 +2,12 @@
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.cloud import bigquery
@@ -17,6 +19,9 @@ from goldline.runs.context import RunContext
 from tests.support.warehouse_client import BUCKET as WAREHOUSE_BUCKET
 from tests.support.warehouse_client import PROJECT as WAREHOUSE_PROJECT
 from tests.support.warehouse_client import Servers, Warehouse
+
+if TYPE_CHECKING:
+    from tests.support.landed_flow import Place
 
 pytest_plugins = ["tests.support.cloud_fixtures"]
 
@@ -126,3 +131,45 @@ def warehouse(servers: Servers) -> Iterator[Warehouse]:
     made = Warehouse(servers.bigquery, servers.storage)
     yield made
     made.close()
+
+
+@pytest.fixture
+def landed_flow(
+    client: bigquery.Client,
+    stack: Addresses,
+    new_run: NewRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> "Place":
+    """A bucket and datasets of the test's own, with a key for pseudonyms."""
+    from tests.support.landed_flow import Place
+
+    bucket = f"test-{uuid.uuid4().hex[:8]}"
+    post(stack.storage, f"/storage/v1/b?project={PROJECT}", {"name": bucket})
+    (tmp_path / "pii.key").write_text(f"1\n{'ab' * 32}\n")
+    (tmp_path / "pii.key").chmod(0o600)
+    monkeypatch.setenv("GOLDLINE_PII_KEY_FILE", str(tmp_path / "pii.key"))
+    return Place(client, new_run(bucket=bucket))
+
+
+LEFT_OUT: Counter[str] = Counter()  # tests by the marker for which they were left out
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    LEFT_OUT.update(mark.name for item in items for mark in item.iter_markers() if mark.name in ("slow", "servers"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # a worker of xdist tells the process that shows the results
+        session.config.workeroutput["left_out"] = dict(LEFT_OUT)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    LEFT_OUT.update(Counter(getattr(node, "workeroutput", {}).get("left_out", {})) - LEFT_OUT)  # all collect the same
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if LEFT_OUT:
+        named = ", ".join(f"{count} marked {name}" for name, count in sorted(LEFT_OUT.items()))
+        terminalreporter.write_line(f"left out: {named} (make test-all runs them too)")

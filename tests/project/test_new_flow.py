@@ -22,7 +22,20 @@ from goldline.local.servers import PROJECT
 from goldline.local.sqltest import ReferenceEngine, check_sql, run_cases
 from goldline.project import root
 
-PARTS = ("components", "goldline", "sql", "docs", "pipeline.py", "compile.py", "pipeline.json")
+pytestmark = pytest.mark.slow
+
+PARTS = (
+    "components",
+    "goldline",
+    "sql",
+    "docs",
+    "pipeline.py",
+    "compile.py",
+    "pipeline.json",
+    "goldline.yaml",
+    "README.md",
+)
+MANY = re.MULTILINE | re.DOTALL
 DOCUMENT = (root() / "docs" / "new-flow.md").read_text(encoding="utf-8")
 LINES = """{"review_id": "a", "product": "Lamp", "stars": 4, "author": "Jane Doe", "updated_at": "2026-11-20T10:00:00Z"}
 {"review_id": "a", "product": "Lamp", "stars": 5, "author": "Jane Doe", "updated_at": "2026-11-20T11:00:00Z"}
@@ -62,16 +75,14 @@ class Copy:
 
 def add_flow(folder: Path) -> None:
     """What the document says: its files as they stand there, its lines of pipeline.py where it says."""
-    (folder / "sql" / "reviews").mkdir()
-    for name, text in re.findall(r"^`(sql/reviews/\S+)`\n\n```\w+\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL):
+    for name, text in re.findall(r"^`((?:sql|components)/reviews/\S+)`\n\n```\w+\n(.*?)^```$", DOCUMENT, MANY):
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
-    function, boolean, description, call = re.findall(
-        r"^```(?:python|text)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL
-    )
+    added, boolean, description, call = re.findall(r"^```text\n(.*?)^```$", DOCUMENT, MANY)
     pipeline = (folder / "pipeline.py").read_text(encoding="utf-8")
-    pipeline = _before(pipeline, '@dsl.pipeline(name="goldline"', f"{function}\n\n")
+    pipeline = _before(pipeline, "from goldline.spec.tables import", added)
     pipeline = _before(pipeline, "    run_sales: bool = True,\n", boolean)
-    pipeline = _before(pipeline, "        run_sales: Whether", description)
+    pipeline = _before(pipeline, "        run_sales: Run", description)
     (folder / "pipeline.py").write_text(pipeline + call, encoding="utf-8")
 
 
@@ -101,9 +112,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
 def test_a_new_flow_is_a_folder_a_function_and_a_boolean(copy: Copy) -> None:
     # The checks, of which the contract's own tests are one, and the picture
     assert "no findings" in copy.python("compile.py")
-    picture = (copy.folder / "docs" / "pipeline.svg").read_text(encoding="utf-8")
-    for task in ("land-reviews", "stg-reviews", "agg-ratings"):
-        assert f"reviews/condition-1/{task}" in picture
+    picture = (copy.folder / "README.md").read_text(encoding="utf-8")
+    for task in ("land_reviews", "stg_reviews", "agg_ratings"):
+        assert task in picture
     # The command line
     shown = " ".join(copy.goldline("run", "--help").split())
     assert re.search(r"the flows to run, with commas between \(default: all: [a-z,]*\breviews\b", shown)

@@ -24,6 +24,8 @@ from tests.support.standin import StandIn
 from tests.support.standin_google import DIGEST, Google
 from tests.support.standin_vertex import Vertex
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOK = root() / "notebooks" / "develop.ipynb"
 SECONDS = 200
 ENVIRONMENT = "dev"

@@ -37,6 +37,8 @@ from goldline.emulators.firestore.grpc_errors import FirestoreError
 from goldline.emulators.firestore.keys import Key
 from goldline.local import processes, servers
 
+pytestmark = pytest.mark.servers
+
 GOOGLE, OURS = "google", "goldline"
 UTC = datetime.UTC
 MAX = 2**63 - 1

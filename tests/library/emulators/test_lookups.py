@@ -1,9 +1,12 @@
 """The catalog is asked each question once a statement, and anew for the next."""
 
+import pytest
 from sqlglot import exp
 
 from goldline.emulators.warehouse import lookups
 from goldline.emulators.warehouse.upstream import Context
+
+pytestmark = pytest.mark.servers
 
 
 def test_a_question_is_asked_once_a_statement() -> None:

@@ -5,9 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from google.cloud import bigquery
 
 from tests.support.warehouse_client import Field, Warehouse
+
+pytestmark = pytest.mark.servers
 
 ROUNDS = 15
 REQUIRED = [Field("n", "INT64", mode="REQUIRED")]

@@ -11,6 +11,8 @@ from google.cloud import bigquery
 
 from tests.support.warehouse_client import PROJECT, Field, Row, Warehouse, lines, parquet
 
+pytestmark = pytest.mark.servers
+
 FRIDAY, SATURDAY = datetime.date(2026, 11, 20), datetime.date(2026, 11, 21)
 RAW = """
     create or replace external table {d}.ext (line string)

@@ -11,6 +11,8 @@ from google.cloud import bigquery
 
 from tests.support.warehouse_client import Field, Warehouse
 
+pytestmark = pytest.mark.servers
+
 DAY = datetime.date(2026, 11, 20)
 AT = datetime.datetime(2026, 11, 20, 1, 2, 3, tzinfo=datetime.UTC)
 EXPRESSIONS: dict[str, Any] = {

@@ -8,6 +8,8 @@ from google.cloud import bigquery
 
 from tests.support.warehouse_client import BUCKET, Field, Warehouse, lines
 
+pytestmark = pytest.mark.servers
+
 TRUNCATE = "WRITE_TRUNCATE"
 SCHEMA = [
     Field("id", "STRING", "REQUIRED", description="The key."),

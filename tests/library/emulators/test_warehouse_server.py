@@ -21,6 +21,8 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 from goldline.local.stack import Addresses
 from tests.support.warehouse_client import PROJECT, Servers, Warehouse, warehouse_server
 
+pytestmark = pytest.mark.servers
+
 SLOW = """
     select count(*) from unnest(generate_array(1, 1000000)) a, unnest(generate_array(1, 1000000)) b
     where mod(a * b, 7) = 1

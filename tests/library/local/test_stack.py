@@ -18,6 +18,8 @@ from goldline.local.processes import StartError
 from goldline.local.servers import PROJECT
 from goldline.local.stack import Addresses, Stack
 
+pytestmark = pytest.mark.servers
+
 SECONDS = 30.0
 
 

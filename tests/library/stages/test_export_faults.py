@@ -35,6 +35,8 @@ from goldline.stages.export_firestore.plan import ExportError
 from tests.support.faulty import Faulty, serving
 from tests.support.shop import DAY, OLD, SALE, Shop, in_small_parts
 
+pytestmark = pytest.mark.slow
+
 NewRun = Callable[..., RunContext]
 PAUSE = reader_module.PAUSE
 

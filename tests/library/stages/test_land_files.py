@@ -16,14 +16,16 @@ from hypothesis import strategies as st
 
 from goldline.contracts.contract import SourceContract, parse
 from goldline.lake import Lake
-from goldline.landing.json_lines import LINE_MAX, Lines
+from goldline.landing.json_lines import Lines
 from goldline.landing.views import ensure_source
-from goldline.privacy.masks import Treatment, masked
+from goldline.privacy.masks import LINE_MAX, Treatment, masked
 from goldline.privacy.pseudonym import Key
 from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.ops import Commit
 from goldline.stages.land_files import Landed, Landing, LandingError, land_files
 from goldline.warehouse.schema import ensure_plain
+
+pytestmark = pytest.mark.slow
 
 DAY = date(2026, 11, 20)
 KEY = Key("1", b"k" * 32)

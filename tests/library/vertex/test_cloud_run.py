@@ -25,7 +25,7 @@ from tests.support.standin_run import executing
 from tests.support.standin_vertex import Vertex
 
 SECONDS = 500
-pytestmark = pytest.mark.timeout(600)  # a whole run, also on a machine that does other things
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]  # a whole run, also on a machine that does other things
 
 
 @dataclass

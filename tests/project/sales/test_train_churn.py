@@ -35,6 +35,8 @@ from goldline.stages.predict import predict as predict_churn
 from goldline.warehouse.read_rows import read_rows
 from goldline.warehouse.schema import ensure, ensure_plain
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 11, 20)
 HISTORY = 120  # days of sales
 CUSTOMERS = 150

@@ -24,6 +24,8 @@ from goldline.landing.http import DownloadLimits, Fetcher
 from goldline.runs.context import RunContext
 from tests.support.web_site import Answer, Site, serving
 
+pytestmark = pytest.mark.slow
+
 NewLake = Callable[..., RunContext]
 HASTY = DownloadLimits(tries=3, pause=0.01)
 AGENCY = "agency_id,agency_name,agency_url,agency_timezone\n"

@@ -21,6 +21,8 @@ from goldline.landing.http import DownloadLimits, Fetcher
 from goldline.runs.context import RunContext
 from tests.support.web_site import Answer, Site, serving
 
+pytestmark = pytest.mark.slow
+
 NewLake = Callable[..., RunContext]
 DAY = date(2026, 11, 20)
 HASTY = DownloadLimits(silence=2.0, tries=3, pause=0.01)

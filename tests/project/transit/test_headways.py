@@ -14,6 +14,8 @@ from goldline.contracts.contract import Row
 from goldline.emulators.googlesql import Analyser, Executor
 from goldline.spec.tables import contracts, select
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 11, 19)
 NIGHT = DAY + timedelta(days=1)  # the run's date
 NOW = datetime(2026, 11, 19, 15, 20, tzinfo=UTC)  # what comes after it is another world's

@@ -29,6 +29,8 @@ from goldline.spec.tables import catalog
 from goldline.warehouse.jobs import JobError, Jobs
 from goldline.warehouse.schema import ensure
 
+pytestmark = pytest.mark.slow
+
 STOPS = "trip_uid,stop_id,track,arrival_time,departure_time,last_observed,marked_past"
 TRIPS = ",".join(c.name for c in COLUMNS["trips"])
 TRIP = "1_A..N,1,A,0,1,v,1,1,1,0,0"

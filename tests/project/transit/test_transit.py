@@ -22,6 +22,8 @@ from goldline.spec.tables import catalog, contract_json, contracts, select
 from goldline.stages.build_table import build_table
 from goldline.warehouse.schema import ensure, ensure_plain
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 11, 4)  # the clock was put back on the 1st
 SEED, DAYS, TRAINS = 7, 3, 1
 ONE = timedelta(days=1)

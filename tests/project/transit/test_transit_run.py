@@ -17,6 +17,8 @@ from components.transit.generate_transit.transit_files import SIZES
 from goldline.local import stack
 from goldline.local.ask import ask
 
+pytestmark = pytest.mark.slow
+
 DAY, SEED = date(2026, 11, 20), 7
 DAYS, TRAINS = SIZES["small"]["days"], SIZES["small"]["trains"]
 SIZE = ["--simulated-size=small", f"--seed={SEED}"]

@@ -22,7 +22,7 @@ from goldline.spec.tables import contract_json, contracts, select
 from goldline.stages.build_table import build_table
 from goldline.stages.export_firestore.export import export_firestore
 from goldline.warehouse.schema import ensure, ensure_plain
-from tests.support.personal_scan import found, kinds, lake_texts
+from tests.project.sales.personal_scan import found, kinds, lake_texts
 
 SEED, DAYS, CUSTOMERS = 7, 10, 120
 WORLD = World(SEED, CUSTOMERS)

@@ -23,7 +23,7 @@ from goldline.local import stack
 from goldline.local.ask import ask
 from goldline.local.processes import command_line
 from goldline.local.servers import PROJECT
-from tests.support.personal_scan import found, lake_texts
+from tests.project.sales.personal_scan import found, lake_texts
 
 DAY, SEED = date(2026, 11, 20), 7
 DAYS, CUSTOMERS = SIZES["small"]["days"], SIZES["small"]["customers"]

@@ -1,0 +1,86 @@
+"""docs/new-flow.md, "Drop a flow": each flow of the example goes by its folders and its lines; the rest runs."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from goldline.project import root
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+# The parameters that a flow alone takes.
+PARAMETERS = {
+    "sales": ("run_sales", "collection", "database", "export_mode"),
+    "clickstream": ("run_clickstream",),
+    "startups": ("run_startups",),
+    "transit": ("run_transit", "gtfs_url", "history_url", "history_days", "history_range", "transit_stop"),
+}
+MODELS = {"sales": "churn", "transit": "headway"}
+SECONDS = 400
+
+
+def clone(folder: Path) -> Path:
+    """A copy of what git knows of, uncommitted changes included."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.split("\0"):
+        if name and (root() / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root() / name, folder / name)
+    return folder
+
+
+def drop(folder: Path, flow: str) -> None:
+    for place in ("components", "sql", "tests/project"):
+        shutil.rmtree(folder / place / flow)
+    text = (folder / "pipeline.py").read_text(encoding="utf-8")
+    text = re.sub(rf"from components\.{flow}\.flow import .*\n", "", text)
+    text = re.sub(rf"        with dsl\.If\(run_{flow} == True.*\n(            .*\n)+", "", text)
+    for name in PARAMETERS[flow]:
+        text = re.sub(rf"    {name}: \w+ = .*,\n", "", text)
+        text = re.sub(rf"        {name}: .*\n(            .*\n)*", "", text)
+    (folder / "pipeline.py").write_text(text, encoding="utf-8")
+    settings = (folder / "goldline.yaml").read_text(encoding="utf-8")
+    settings = re.sub(rf"run_{flow}: \w+,? ?", "", settings)
+    if flow in MODELS:
+        settings = re.sub(rf"(, )?evaluate-{MODELS[flow]}\.Output: \w+", "", settings)
+    (folder / "goldline.yaml").write_text(settings, encoding="utf-8")
+
+
+def python(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder), "GOLDLINE_HOME": str(folder / ".goldline")},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("flow", sorted(PARAMETERS))
+def test_a_flow_is_dropped_by_its_folders_and_its_lines_and_the_rest_runs(flow: str, tmp_path: Path) -> None:
+    folder = clone(tmp_path)
+    drop(folder, flow)
+    assert "no findings" in python(folder, "compile.py")
+    assert f'"{flow}"' not in (folder / "pipeline.json").read_text(encoding="utf-8")
+    collected = python(folder, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider")
+    assert "error" not in collected.splitlines()[-1]
+    assert "passed" in python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_layers.py")
+    python(folder, "-m", "goldline.cli", "run", "--simulated-size", "small", "--run-date", "2026-11-20")
+    summary = json.loads((folder / ".goldline" / "runs" / "latest" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["status"] == "succeeded"
+    assert {task["flow"] for task in summary["tasks"]} == {"", *PARAMETERS} - {flow}
