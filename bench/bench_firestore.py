@@ -85,7 +85,8 @@ def naive(size: int, folder: Path) -> int:
 
 def ours(size: int, folder: Path) -> int:
     """goldline's export, without the commit in BigQuery's ops.commits."""
-    from goldline.contracts.contract import SourceContract, parse
+    from goldline.contracts.loading import parse
+    from goldline.contracts.source_contract import SourceContract
     from goldline.firestore.calls import Database
     from goldline.privacy.pseudonym import Key
     from goldline.runs.context import RunContext

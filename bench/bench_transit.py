@@ -31,7 +31,7 @@ from components.transit.generate_transit.transit_files import archive_path, gene
 from components.transit.history import FOLDER, SHORT, day_folder, landed_days
 from components.transit.load_month.month_load import load_month
 from goldline.clients import bigquery_client
-from goldline.contracts.contract import TableContract
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT
 from goldline.local.stack import BUCKET, Stack

@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _end)  # so that what was started is stopped, as after Ctrl-C
-    from goldline.contracts.contract import ContractError
+    from goldline.contracts.loading import ContractError
     from goldline.local.processes import StartError
     from goldline.local.stack import StackError
     from goldline.vertex.errors import CloudError
@@ -255,7 +255,8 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _tables() -> list[str]:
     """All tables; a contract that is wrong is refused on the way."""
-    from goldline.contracts.contract import TableContract, load_all
+    from goldline.contracts.loading import load_all
+    from goldline.contracts.table_contract import TableContract
     from goldline.project import sql_folder
 
     return [c.table for c in load_all(sql_folder()).values() if isinstance(c, TableContract)]

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from goldline.contracts.contract import Column
+from goldline.contracts.columns import Column
 
 FOLDER = "bronze/gtfs"
 ARCHIVE, MANIFEST = "gtfs.zip", "manifest.json"

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from goldline.contracts.contract import Column
+from goldline.contracts.columns import Column
 from goldline.lake import Found
 
 LOG = logging.getLogger(__name__)

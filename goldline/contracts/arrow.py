@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from goldline.contracts.contract import Column
+from goldline.contracts.columns import Column
 
 # BigQuery reads these back as the types named: https://cloud.google.com/bigquery/docs/loading-data-cloud-storage-parquet
 TYPES = {

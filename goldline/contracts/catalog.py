@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
-from goldline.contracts.contract import Column, Contract, TableContract
+from goldline.contracts.columns import Column
+from goldline.contracts.loading import Contract
+from goldline.contracts.table_contract import TableContract
 from goldline.runs.ops import TABLES, RejectedRow
 
 

@@ -7,7 +7,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import Token, TokenType
 
-from goldline.contracts.contract import DATASETS
+from goldline.contracts.table_names import DATASETS
 
 DIALECT = "bigquery"
 

@@ -9,7 +9,7 @@ from google.cloud import bigquery
 
 from goldline.clients import TIMEOUT
 from goldline.contracts import arrow
-from goldline.contracts.contract import LANDED_KEYS, SourceContract
+from goldline.contracts.source_contract import LANDED_KEYS, SourceContract
 from goldline.lake import Lake
 from goldline.runs.context import EPOCH, RunContext
 from goldline.warehouse.schema import fields, shape

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from goldline.contracts.contract import load_all
+from goldline.contracts.loading import load_all
 from goldline.local import stack
 from goldline.local.servers import PROJECT
 from goldline.local.sqltest import ReferenceEngine, check_sql, run_cases

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from goldline.contracts import arrow
-from goldline.contracts.contract import Column, TableContract
+from goldline.contracts.columns import Column
+from goldline.contracts.table_contract import TableContract
 from goldline.ml.signature import Feature, ModelError, sha256
 
 FEATURE_TYPES = ("INT64", "FLOAT64", "NUMERIC")

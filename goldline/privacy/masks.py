@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from goldline.contracts.contract import SourceColumn, SourceContract
+from goldline.contracts.source_contract import SourceColumn, SourceContract
 from goldline.privacy.pseudonym import Key
 
 MASK = "***"

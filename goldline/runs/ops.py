@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from goldline.contracts.contract import Column
+from goldline.contracts.columns import Column
 
 _TYPES: Mapping[Any, str] = {
     str: "STRING",

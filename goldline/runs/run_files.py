@@ -11,7 +11,8 @@ import lzma
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from goldline.contracts.contract import Contract, TableContract, parse
+from goldline.contracts.loading import Contract, parse
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake, LakeError
 from goldline.runs.context import RunContext, records_folder
 

@@ -6,8 +6,10 @@ from functools import cache
 from typing import Any
 
 from goldline import project
-from goldline.contracts.contract import Contract, SourceContract, TableContract, load_all
+from goldline.contracts.loading import Contract, load_all
+from goldline.contracts.source_contract import SourceContract
 from goldline.contracts.sql import reads
+from goldline.contracts.table_contract import TableContract
 from goldline.runs.run_files import Catalog, travelling
 from goldline.spec.task import Task
 

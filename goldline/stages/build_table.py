@@ -23,8 +23,10 @@ from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from goldline.clients import TIMEOUT
-from goldline.contracts.contract import TableContract, parse, quoted
+from goldline.contracts.columns import quoted
+from goldline.contracts.loading import parse
 from goldline.contracts.sql import prefixed
+from goldline.contracts.table_contract import TableContract
 from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.ops import RejectedRow
 from goldline.runs.records import CheckResult, Record, TableResult, earlier, now, recorded

@@ -22,7 +22,8 @@ import google_crc32c
 from google.cloud import bigquery
 
 from goldline.clients import TIMEOUT, bigquery_client
-from goldline.contracts.contract import SourceContract, parse
+from goldline.contracts.loading import parse
+from goldline.contracts.source_contract import SourceContract
 from goldline.lake import CHUNK, Found, Lake
 from goldline.landing.json_lines import CHUNK as PIECE
 from goldline.landing.json_lines import Lines

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 from google.cloud import bigquery
 
-from goldline.contracts.contract import Column, Row, TableContract
+from goldline.contracts.columns import Column, Row
 from goldline.contracts.sql import prefixed, reads
+from goldline.contracts.table_contract import TableContract
 from goldline.ml.features import conformed, keys
 from goldline.ml.signature import ModelError
 from goldline.ml.store import Store

@@ -12,8 +12,10 @@ from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from goldline.clients import TIMEOUT
-from goldline.contracts.contract import Contract, SourceContract, TableContract
+from goldline.contracts.loading import Contract
+from goldline.contracts.source_contract import SourceContract
 from goldline.contracts.sql import prefixed, reads
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake
 from goldline.landing.views import ensure_source
 from goldline.ml.training import is_due

@@ -16,7 +16,8 @@ from http import HTTPStatus
 from typing import Any, TextIO
 
 from goldline import project
-from goldline.contracts.contract import TableContract, load_all
+from goldline.contracts.loading import load_all
+from goldline.contracts.table_contract import TableContract
 from goldline.runs.parameters import refreshed
 from goldline.spec import compiled as specs
 from goldline.spec.check.given import complete, declared_in

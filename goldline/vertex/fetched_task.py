@@ -15,7 +15,8 @@ from typing import Any, TextIO
 from urllib.parse import quote
 
 from goldline import project
-from goldline.contracts.contract import SourceContract, load_all
+from goldline.contracts.loading import load_all
+from goldline.contracts.source_contract import SourceContract
 from goldline.contracts.sql import reads
 from goldline.runs.context import records_folder
 from goldline.vertex.api import address

@@ -14,7 +14,7 @@ from google.api_core.exceptions import Conflict, GoogleAPICallError
 from google.cloud import bigquery
 
 from goldline.clients import TIMEOUT, bigquery_client
-from goldline.contracts.contract import Column, Row
+from goldline.contracts.columns import Column, Row
 from goldline.runs.context import RunPlace
 from goldline.warehouse.schema import fields
 

@@ -6,7 +6,8 @@ from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from goldline.clients import TIMEOUT
-from goldline.contracts.contract import Column, TableContract
+from goldline.contracts.columns import Column
+from goldline.contracts.table_contract import TableContract
 from goldline.runs.context import RunPlace
 
 # BigQuery's API answers with the names of its first SQL dialect.

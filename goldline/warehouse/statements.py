@@ -7,7 +7,8 @@ import datetime
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from goldline.contracts.contract import Check, Column, TableContract, quoted
+from goldline.contracts.columns import Column, quoted
+from goldline.contracts.table_contract import Check, TableContract
 
 REASON = "_reject_reason"
 SELECT_LABEL = "goldline_select"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from goldline.contracts.contract import load_all
+from goldline.contracts.loading import load_all
 from goldline.lake import Lake
 from goldline.local import stack
 from goldline.local.ask import ask

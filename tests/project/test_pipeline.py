@@ -17,8 +17,10 @@ from google.protobuf import json_format
 from kfp import dsl
 
 from components.tasks import table
-from goldline.contracts.contract import Contract, SourceContract, TableContract, parse
+from goldline.contracts.loading import Contract, parse
+from goldline.contracts.source_contract import SourceContract
 from goldline.contracts.sql import reads
+from goldline.contracts.table_contract import TableContract
 from goldline.project import pipeline_json, root, sql_folder
 from goldline.runs.run_files import Catalog
 from goldline.spec import tables

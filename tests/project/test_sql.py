@@ -10,7 +10,9 @@ import wasmtime
 import yaml
 
 from goldline.contracts.catalog import catalog
-from goldline.contracts.contract import Case, Column, TableContract, load_all, parse
+from goldline.contracts.columns import Column
+from goldline.contracts.loading import load_all, parse
+from goldline.contracts.table_contract import Case, TableContract
 from goldline.emulators.googlesql import Analyser, Executor, Field, NotOfTypeError, SqlError, SqlType, engine, normal
 from goldline.emulators.googlesql.dialect import FUNCTIONS_BIGQUERY_LACKS
 from goldline.local.servers import PROJECT

@@ -12,7 +12,7 @@ from google.api_core.exceptions import ServiceUnavailable
 from google.cloud import bigquery, firestore
 
 from goldline.clients import bigquery_client, firestore_client
-from goldline.contracts.contract import SourceContract
+from goldline.contracts.source_contract import SourceContract
 from goldline.firestore.calls import Database
 from goldline.firestore.values import Proto
 from goldline.lake import Lake

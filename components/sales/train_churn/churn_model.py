@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from goldline.contracts.contract import Column, TableContract
+from goldline.contracts.columns import Column
 from goldline.contracts.sql import prefixed
+from goldline.contracts.table_contract import TableContract
 from goldline.ml.features import (
     BASELINE,
     LABEL,

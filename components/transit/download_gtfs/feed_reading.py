@@ -16,7 +16,7 @@ from pyarrow import csv as arrow_csv
 
 from components.transit.gtfs import Finding, GtfsFile
 from goldline.contracts import arrow
-from goldline.contracts.contract import Column
+from goldline.contracts.columns import Column
 
 HEADER_MAX = 1 << 20  # bytes
 BLOCK = 8 << 20

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from goldline.contracts import arrow
-from goldline.contracts.contract import Column
+from goldline.contracts.columns import Column
 
 HEADER = 1  # lines are counted from it on
 BOM = b"\xef\xbb\xbf"

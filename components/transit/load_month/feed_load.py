@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from components.transit.gtfs import MANIFEST, FeedManifest
 from components.transit.load_month.month_stages import Stages
-from goldline.contracts.contract import TableContract
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake
 from goldline.runs.context import RunContext
 from goldline.warehouse.jobs import Jobs

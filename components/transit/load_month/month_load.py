@@ -25,7 +25,8 @@ from components.transit.load_month.csv_lines import Lines, UnreadableError, read
 from components.transit.load_month.feed_load import load_feed
 from components.transit.load_month.month_stages import PARTITION, Stages
 from goldline.contracts import arrow
-from goldline.contracts.contract import Row, TableContract
+from goldline.contracts.columns import Row
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake, LakeError
 from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.records import CheckResult, Record, recorded

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from google.cloud import bigquery
 
 from goldline.contracts import arrow
-from goldline.contracts.contract import Column, TableContract
+from goldline.contracts.columns import Column
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake
 from goldline.runs.context import RunContext
 from goldline.warehouse import statements

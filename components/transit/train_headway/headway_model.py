@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.cloud import bigquery
 
-from goldline.contracts.contract import Column, TableContract
+from goldline.contracts.columns import Column
+from goldline.contracts.table_contract import TableContract
 from goldline.ml.features import BASELINE, LABEL, Vector, conformed, filled, keys, labels, matrix
 from goldline.ml.store import Fitted, Store, Trained
 from goldline.ml.training import is_due

@@ -10,7 +10,7 @@ from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2
 from zetasql.wasi._pb2.zetasql.proto import simple_catalog_pb2
 from zetasql.wasi._pb2.zetasql.public import options_pb2
 
-from goldline.contracts.contract import Column
+from goldline.contracts.columns import Column
 from goldline.emulators.googlesql.dialect import Session, SqlError, shared_session
 from goldline.emulators.googlesql.engine import default_cache
 from goldline.emulators.googlesql.sql_types import Field, SqlType, fields_of

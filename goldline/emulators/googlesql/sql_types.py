@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from zetasql.wasi._pb2.zetasql.public import type_pb2
 
-from goldline.contracts.contract import Column
+from goldline.contracts.columns import Column
 
 # FLOAT64 is TYPE_DOUBLE to ZetaSQL; every other kind is named alike.
 _DOUBLE = "DOUBLE"

@@ -10,7 +10,9 @@ from typing import Any
 import yaml
 
 from goldline.contracts.catalog import catalog
-from goldline.contracts.contract import Column, Contract, TableContract, load_all
+from goldline.contracts.columns import Column
+from goldline.contracts.loading import Contract, load_all
+from goldline.contracts.table_contract import TableContract
 from goldline.emulators.googlesql import Analyser, Field, SqlError, SqlType
 from goldline.emulators.googlesql.analyse import PARAMETERS
 from goldline.runs.ops import RejectedRow

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from goldline.contracts.contract import Case, Contract, Row, TableContract
+from goldline.contracts.columns import Row
+from goldline.contracts.loading import Contract
+from goldline.contracts.table_contract import Case, TableContract
 from goldline.local.sqltest.compare import differences
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from goldline.contracts.contract import Case, Row, TableContract
+from goldline.contracts.columns import Row
+from goldline.contracts.table_contract import Case, TableContract
 from goldline.emulators.googlesql import Field, NotOfTypeError, SqlType, normal
 from goldline.emulators.googlesql.sql_types import as_json, fields_of
 from goldline.runs.ops import RejectedRow

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from goldline.contracts.catalog import catalog
-from goldline.contracts.contract import Case, Contract, TableContract
+from goldline.contracts.loading import Contract
+from goldline.contracts.table_contract import Case, TableContract
 from goldline.emulators.googlesql import Analyser, Executor, NotOfTypeError, Relation, SqlError
 from goldline.local.sqltest.cases import CaseError, Outcome
 from goldline.warehouse import statements

@@ -10,8 +10,11 @@ from google.cloud import bigquery
 
 from goldline.clients import TIMEOUT, bigquery_client
 from goldline.contracts.catalog import catalog
-from goldline.contracts.contract import DATASETS, Case, Column, Contract, Row, TableContract
+from goldline.contracts.columns import Column, Row
+from goldline.contracts.loading import Contract
 from goldline.contracts.sql import reads
+from goldline.contracts.table_contract import Case, TableContract
+from goldline.contracts.table_names import DATASETS
 from goldline.emulators.googlesql import NotOfTypeError, SqlType, normal
 from goldline.local.sqltest.cases import CaseError, Outcome
 from goldline.runs.context import RunContext

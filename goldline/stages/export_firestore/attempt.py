@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from goldline.clients import TIMEOUT, storage_client
 from goldline.contracts import arrow
-from goldline.contracts.contract import SourceContract
+from goldline.contracts.source_contract import SourceContract
 from goldline.firestore.calls import Database
 from goldline.lake import Lake
 from goldline.privacy.pseudonym import Key

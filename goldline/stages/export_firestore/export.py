@@ -16,7 +16,8 @@ from functools import partial
 from google.cloud import bigquery
 
 from goldline.clients import TIMEOUT, bigquery_client
-from goldline.contracts.contract import SourceContract, parse
+from goldline.contracts.loading import parse
+from goldline.contracts.source_contract import SourceContract
 from goldline.firestore.calls import Database
 from goldline.privacy.pseudonym import Key, load_key
 from goldline.runs.context import RunContext

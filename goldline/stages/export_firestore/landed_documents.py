@@ -14,7 +14,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from goldline.contracts.contract import SourceContract
+from goldline.contracts.source_contract import SourceContract
 from goldline.privacy.pseudonym import Key
 from goldline.stages.export_firestore.rules import Findings
 

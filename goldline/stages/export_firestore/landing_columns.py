@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from goldline.contracts import arrow
-from goldline.contracts.contract import SourceColumn, SourceContract
+from goldline.contracts.source_contract import SourceColumn, SourceContract
 from goldline.landing.timestamps import parse
 from goldline.privacy.pseudonym import Key
 from goldline.stages.export_firestore import wire

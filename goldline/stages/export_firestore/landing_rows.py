@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from goldline.contracts import arrow
-from goldline.contracts.contract import SourceColumn, SourceContract
+from goldline.contracts.source_contract import SourceColumn, SourceContract
 from goldline.firestore import values
 from goldline.firestore.calls import RunQueryResponse
 from goldline.landing.timestamps import parse

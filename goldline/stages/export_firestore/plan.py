@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal, get_args
 
-from goldline.contracts.contract import SourceContract, Weekday
+from goldline.contracts.source_contract import SourceContract, Weekday
 from goldline.privacy.pseudonym import Key
 from goldline.runs.ops import Commit
 

@@ -17,7 +17,7 @@ from google.cloud import bigquery
 
 from goldline.clients import TIMEOUT, bigquery_client
 from goldline.contracts import arrow
-from goldline.contracts.contract import SourceContract
+from goldline.contracts.source_contract import SourceContract
 from goldline.runs.context import RunContext
 from goldline.warehouse.jobs import label
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from goldline.contracts.contract import SourceColumn, SourceContract
+from goldline.contracts.source_contract import SourceColumn, SourceContract
 from goldline.stages.export_firestore.rest import from_json, tag_of
 
 _MISSING = object()

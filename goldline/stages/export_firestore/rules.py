@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from goldline.contracts.contract import SourceColumn, SourceContract
+from goldline.contracts.source_contract import SourceColumn, SourceContract
 from goldline.privacy.pseudonym import Key
 from goldline.stages.export_firestore.rest import to_json
 

@@ -10,17 +10,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goldline.contracts.contract import (
-    Column,
-    ContractError,
-    SourceContract,
-    TableContract,
-    bare_name,
-    load,
-    load_all,
-    parse,
-    quoted,
-)
+from goldline.contracts.columns import Column, quoted
+from goldline.contracts.loading import ContractError, load, load_all, parse
+from goldline.contracts.source_contract import SourceContract
+from goldline.contracts.table_contract import TableContract
+from goldline.contracts.table_names import bare_name
 from goldline.project import sql_folder
 
 ID = {"name": "id", "type": "STRING", "mode": "REQUIRED", "description": "Key."}

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from goldline.contracts.contract import Column
+from goldline.contracts.columns import Column
 from goldline.local.stack import Addresses
 from goldline.ml import features, signature
 from goldline.ml.features import types_of

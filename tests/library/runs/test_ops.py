@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from goldline.contracts.catalog import catalog
-from goldline.contracts.contract import LANDED_KEYS, LANDED_METADATA, Contract, parse
+from goldline.contracts.loading import Contract, parse
+from goldline.contracts.source_contract import LANDED_KEYS, LANDED_METADATA
 from goldline.runs.ops import TABLES, CheckRow, Commit, OpsRow, RejectedRow
 from goldline.spec.tables import contracts
 from goldline.warehouse.schema import fields

@@ -9,7 +9,8 @@ import pytest
 from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
-from goldline.contracts.contract import TableContract, parse
+from goldline.contracts.loading import parse
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake
 from goldline.runs.context import RunContext
 from goldline.runs.ops import RejectedRow

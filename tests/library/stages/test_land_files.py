@@ -14,7 +14,8 @@ from google.cloud import bigquery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goldline.contracts.contract import SourceContract, parse
+from goldline.contracts.loading import parse
+from goldline.contracts.source_contract import SourceContract
 from goldline.lake import Lake
 from goldline.landing.json_lines import Lines
 from goldline.landing.views import ensure_source

@@ -18,7 +18,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from components.sales.generate_sales.world import DAY, World
-from goldline.contracts.contract import SourceContract, parse
+from goldline.contracts.loading import parse
+from goldline.contracts.source_contract import SourceContract
 from goldline.firestore import values
 from goldline.firestore.calls import RunQueryResponse
 from goldline.firestore.values import Reference

@@ -10,7 +10,8 @@ import pytest
 from google.cloud import bigquery
 
 from goldline.contracts import arrow
-from goldline.contracts.contract import SourceContract, TableContract
+from goldline.contracts.source_contract import SourceContract
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake, LakeError
 from goldline.landing.views import ensure_source
 from goldline.local.stack import BUCKET

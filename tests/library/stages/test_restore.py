@@ -14,7 +14,8 @@ from google.cloud.firestore_v1.vector import Vector
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from goldline.contracts.contract import SourceContract, parse
+from goldline.contracts.loading import parse
+from goldline.contracts.source_contract import SourceContract
 from goldline.firestore import values
 from goldline.firestore.calls import RunQueryResponse
 from goldline.firestore.values import Reference

@@ -10,7 +10,8 @@ from google.cloud import bigquery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goldline.contracts.contract import TableContract, parse
+from goldline.contracts.loading import parse
+from goldline.contracts.table_contract import TableContract
 from goldline.runs.context import RunContext
 from goldline.warehouse.schema import LEGACY, differences, ensure_dataset, fields, in_order_of, table_of
 

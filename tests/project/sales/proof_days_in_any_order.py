@@ -15,7 +15,7 @@ import pytest
 from google.cloud import bigquery
 
 from components.sales.generate_sales.sales_documents import generate_sales
-from goldline.contracts.contract import TableContract
+from goldline.contracts.table_contract import TableContract
 from goldline.runs.context import RunContext
 from goldline.runs.settings import Settings
 from goldline.spec.tables import catalog, contract_json, contracts, select

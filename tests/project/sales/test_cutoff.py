@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from components.sales.train_churn.churn_model import HORIZON, TRAINING
 from goldline.contracts.catalog import catalog
-from goldline.contracts.contract import Row
+from goldline.contracts.columns import Row
 from goldline.emulators.googlesql import Analyser, Executor
 from goldline.spec.tables import contracts, select
 

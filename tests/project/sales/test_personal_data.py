@@ -11,7 +11,9 @@ from google.cloud import bigquery, firestore
 from components.sales.generate_sales.sales_documents import generate_sales
 from components.sales.generate_sales.world import World
 from goldline.clients import firestore_client
-from goldline.contracts.contract import SourceContract, TableContract, parse
+from goldline.contracts.loading import parse
+from goldline.contracts.source_contract import SourceContract
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake
 from goldline.landing.views import ensure_source
 from goldline.local.servers import PROJECT, post

@@ -19,7 +19,8 @@ from components.sales.train_churn import churn_model
 from components.sales.train_churn.churn_model import FIRST_SALE, FLOOR, HORIZON, TRAINING, cutoffs, read, sampled
 from components.sales.train_churn.component import train_churn
 from goldline.contracts.catalog import catalog as columns_of
-from goldline.contracts.contract import Row, TableContract
+from goldline.contracts.columns import Row
+from goldline.contracts.table_contract import TableContract
 from goldline.emulators.googlesql import Analyser
 from goldline.ml.features import conformed, feature_columns, labels
 from goldline.ml.signature import ModelError

@@ -3,7 +3,7 @@
 import pytest
 
 from components.transit.gtfs import FILES
-from goldline.contracts.contract import TableContract
+from goldline.contracts.table_contract import TableContract
 from goldline.spec.tables import contracts
 
 FEED = "bronze.gtfs_feed"  # of the feed as a whole, no file of it

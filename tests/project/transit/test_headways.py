@@ -10,7 +10,7 @@ import pytest
 
 from components.transit.train_headway.headway_model import FEATURES
 from goldline.contracts.catalog import catalog
-from goldline.contracts.contract import Row
+from goldline.contracts.columns import Row
 from goldline.emulators.googlesql import Analyser, Executor
 from goldline.spec.tables import contracts, select
 

@@ -21,7 +21,7 @@ from components.transit.history import COLUMNS, FOLDER, DayManifest, HistoryFile
 from components.transit.load_month.csv_lines import UnreadableError, read_lines
 from components.transit.load_month.month_load import REACH, Loaded, LoadError, load_month
 from goldline.contracts import arrow
-from goldline.contracts.contract import TableContract
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake
 from goldline.runs.context import RunContext
 from goldline.runs.records import Record, now

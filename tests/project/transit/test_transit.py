@@ -14,7 +14,7 @@ from components.transit.download_history.history_download import download_histor
 from components.transit.generate_transit.simulated_archives import is_whole
 from components.transit.generate_transit.transit_files import generate_transit, truth_path
 from components.transit.load_month.month_load import load_month
-from goldline.contracts.contract import TableContract
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake
 from goldline.runs.context import RunContext
 from goldline.runs.ops import RejectedRow

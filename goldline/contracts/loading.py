@@ -1,0 +1,114 @@
+"""Contracts read from YAML or from a compiled spec, with errors that name file and key.
+
+A contract is the one place where a table's schema stands. BigQuery's schemas and descriptions, the catalog that
+ZetaSQL resolves SQL against, the audits, the unit tests and the documentation are all made from it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from goldline.contracts.source_contract import SourceContract
+from goldline.contracts.table_contract import TableContract
+
+Contract = TableContract | SourceContract
+
+
+class ContractError(ValueError):
+    """A contract says what it must not: the message names file and key."""
+
+
+def load(path: Path) -> Contract:
+    """Read a contract.
+
+    Raises:
+        ContractError: naming the file and, where it can, line or key.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506, a SafeLoader
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ContractError(f"{path}: not YAML: {error}") from error
+    if not isinstance(content, Mapping):
+        raise ContractError(f"{path}: expected keys and values, got {type(content).__name__}")
+    return parse(content, str(path))
+
+
+def parse(content: Mapping[str, Any], where: str) -> Contract:
+    """Make a contract of keys and values; `where` is named in errors.
+
+    Raises:
+        ContractError: naming `where` and the key.
+    """
+    if ("table" in content) == ("source" in content):
+        raise ContractError(f"{where}: a contract starts with `table:` or with `source:`, one of the two")
+    model: type[Contract] = TableContract if "table" in content else SourceContract
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise ContractError("\n".join(_explained(error, where, content))) from error
+
+
+def load_all(folder: Path) -> dict[str, Contract]:
+    """All contracts below a folder, by the path of their file without its suffix, such as `sales/stg_sales`.
+
+    Raises:
+        ContractError: a contract is wrong, two files name one table (as their own, a source's view or a table of
+            rejects), or a table has no SELECT beside its contract.
+    """
+    found: dict[str, Contract] = {}
+    names: dict[str, Path] = {}
+    for path in sorted(folder.glob("*/*.yml")):
+        contract = load(path)
+        name, *others = contract.names
+        for made in (name, *others):
+            if made in names:
+                raise ContractError(f"{path}: {made} has a contract already, {names[made]}")
+        if path.stem != name.split(".")[1]:
+            raise ContractError(f"{path}: a file is named after its table, {name.split('.')[1]}.yml")
+        has_select = isinstance(contract, TableContract) and contract.write != "load"
+        if has_select and not path.with_suffix(".sql").exists():
+            raise ContractError(f"{path}: no SELECT beside it, expected {path.with_suffix('.sql').name}")
+        if isinstance(contract, TableContract) and contract.write == "load" and path.with_suffix(".sql").exists():
+            raise ContractError(f"{path}: `write: load` has no SELECT, but {path.with_suffix('.sql').name} is there")
+        names |= dict.fromkeys(contract.names, path)
+        found[str(path.relative_to(folder).with_suffix(""))] = contract
+    return found
+
+
+def _explained(error: ValidationError, where: str, content: Mapping[str, Any]) -> Iterator[str]:
+    for problem in error.errors():
+        key = ".".join(_key(content, problem["loc"]))
+        message = problem["msg"].removeprefix("Value error, ")
+        got = (
+            ""
+            if isinstance(problem["input"], Mapping | Sequence) and not isinstance(problem["input"], str)
+            else (f", got {problem['input']!r}")
+        )
+        yield f"{where}: {key + ': ' if key else ''}{message}{got}"
+
+
+def _key(content: Any, location: Sequence[int | str]) -> Iterator[str]:  # noqa: ANN401, YAML holds anything
+    """The path of a key, with items of a list called by their names where they have one."""
+    for part in location:
+        known = isinstance(content, Mapping) and part in content
+        content = content[part] if known or (isinstance(content, list) and isinstance(part, int)) else None
+        name = content.get("name") if isinstance(part, int) and isinstance(content, Mapping) else None
+        yield str(name or part)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML lets a later key silently win over an earlier one of the same name; a contract must not."""
+
+
+def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    for i, (key, (mark, _)) in enumerate(zip(keys, node.value, strict=True)):
+        if key in keys[:i]:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", mark.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)

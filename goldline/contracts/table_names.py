@@ -1,0 +1,14 @@
+"""Names of datasets and tables."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+DATASETS = ("bronze", "silver", "gold", "ops")
+LAYER_PREFIXES = ("ext_", "stg_", "dim_", "fct_", "agg_")
+TableName = Annotated[str, Field(pattern=rf"^({'|'.join(DATASETS)})\.[a-z][a-z0-9_]*$")]
+
+
+def bare_name(name: str) -> str:
+    """A table's name without its layer's prefix: `sales` of `stg_sales`."""
+    return next((name.removeprefix(p) for p in LAYER_PREFIXES if name.startswith(p)), name)
