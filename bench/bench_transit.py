@@ -31,12 +31,12 @@ from components.transit.generate_transit.transit_files import archive_path, gene
 from components.transit.history import FOLDER, SHORT, day_folder, landed_days
 from components.transit.load_month.month_load import load_month
 from goldline.clients import bigquery_client
-from goldline.contracts.table_contract import TableContract
+from goldline.contracts.table_contract import REJECTED_COLUMNS, TableContract
+from goldline.contracts.table_names import DATASETS
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT
 from goldline.local.stack import BUCKET, Stack
 from goldline.runs.context import RunContext
-from goldline.runs.ops import RejectedRow
 from goldline.spec.tables import catalog, contract_json, contracts, select
 from goldline.stages.build_table import build_table
 from goldline.warehouse.jobs import date_parameter
@@ -70,13 +70,13 @@ def prepared() -> RunContext:
     client = bigquery_client(PROJECT, "US")
     for path in lake.list(FOLDER):
         lake.delete(path)
-    for name in ("bronze", "silver", "gold", "ops"):
+    for name in DATASETS:
         client.delete_dataset(name, delete_contents=True, not_found_ok=True)
         client.create_dataset(name)
     for path, contract in contracts().items():
         if path.startswith("transit/") and isinstance(contract, TableContract):
             ensure(client, contract, run)
-    ensure_plain(client, "silver.rejected_arrivals", RejectedRow.columns(), run, partition_by="run_date")
+    ensure_plain(client, "silver.rejected_arrivals", REJECTED_COLUMNS, run, partition_by="run_date")
     feed = download_gtfs(run, "", simulated=True)  # the schedule is there before either way begins
     load_month(run, catalog().tables, f"gs://{BUCKET}/nothing/", feed.uri)
     return run.model_copy(update={"run_id": f"{run.run_id}-month"})

@@ -13,6 +13,7 @@ import pytest
 from google.cloud import bigquery
 
 from goldline.clients import bigquery_client
+from goldline.contracts.table_names import DATASETS
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import BUCKET, Addresses, Stack
 from goldline.runs.context import RunContext
@@ -56,7 +57,7 @@ NewRun = Callable[..., RunContext]
 def runs(client: bigquery.Client) -> Iterator[NewRun]:
     """Makes runs that share datasets of their own."""
     prefix = f"t{uuid.uuid4().hex[:8]}_"
-    datasets = [f"{PROJECT}.{prefix}{name}" for name in ("bronze", "silver", "gold", "ops")]
+    datasets = [f"{PROJECT}.{prefix}{name}" for name in DATASETS]
     for dataset in datasets:
         client.create_dataset(dataset)
 

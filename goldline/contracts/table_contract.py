@@ -8,6 +8,16 @@ from pydantic import BeforeValidator, Field, model_validator
 from goldline.contracts.columns import Column, ContractModel, Name, Row, refuse_twice
 from goldline.contracts.table_names import TableName, bare_name
 
+# Of the tables that hold what builds rejected, partitioned by the run's date.
+REJECTED_COLUMNS = (
+    Column(name="run_date", type="DATE", mode="REQUIRED", description="The date that was run."),
+    Column(name="reason", type="STRING", mode="REQUIRED", description="Why it was rejected."),
+    Column(
+        name="key", type="STRING", mode="REQUIRED", description="JSON of the row's primary key, as far as it has one."
+    ),
+    Column(name="record", type="STRING", mode="REQUIRED", description="JSON of the row as the SELECT gave it."),
+)
+
 
 class Check(ContractModel):
     """A condition that no row may meet; `block` keeps the table from being published, `warn` is only recorded."""

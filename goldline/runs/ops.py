@@ -130,22 +130,13 @@ class Prediction(OpsRow):
     loaded_at: datetime.datetime = Field(description="When the predictions were made, the same for all of a run.")
 
 
-TABLES: Mapping[str, type[OpsRow]] = {
-    "ops.commits": Commit,
-    "ops.runs": RunRow,
-    "ops.tables": TableRow,
-    "ops.checks": CheckRow,
-    "ops.models": ModelRow,
-    "ops.predictions": Prediction,
+TABLES: Mapping[str, tuple[Column, ...]] = {
+    "ops.commits": Commit.columns(),
+    "ops.runs": RunRow.columns(),
+    "ops.tables": TableRow.columns(),
+    "ops.checks": CheckRow.columns(),
+    "ops.models": ModelRow.columns(),
+    "ops.predictions": Prediction.columns(),
 }
 # The DATE column by whose days a table is partitioned, where a night brings more than a few rows.
 PARTITIONED_BY: Mapping[str, str] = {"ops.predictions": "as_of"}
-
-
-class RejectedRow(OpsRow):
-    """A row that a build rejected."""
-
-    run_date: datetime.date = Field(description="The date that was run.")
-    reason: str = Field(description="Why it was rejected.")
-    key: str = Field(description="JSON of the row's primary key, as far as it has one.")
-    record: str = Field(description="JSON of the row as the SELECT gave it.")

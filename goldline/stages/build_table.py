@@ -26,9 +26,8 @@ from goldline.clients import TIMEOUT
 from goldline.contracts.columns import quoted
 from goldline.contracts.loading import parse
 from goldline.contracts.sql import prefixed
-from goldline.contracts.table_contract import TableContract
+from goldline.contracts.table_contract import REJECTED_COLUMNS, TableContract
 from goldline.runs.context import EPOCH, RunContext
-from goldline.runs.ops import RejectedRow
 from goldline.runs.records import CheckResult, Record, TableResult, earlier, now, recorded
 from goldline.warehouse import statements
 from goldline.warehouse.jobs import Jobs, date_parameter
@@ -191,7 +190,7 @@ class Builder:
             return
         table = self.run.table(self.contract.rejected_table)
         if rejected:
-            columns = (c.name for c in RejectedRow.columns())
+            columns = (c.name for c in REJECTED_COLUMNS)
             rows = f"(\n{statements.rejects(self.contract, self._stage('raw'))}\n)"
             sql = statements.replace(table, columns, rows, "run_date", [self.run.run_date])
             self.jobs.query("publish_rejects", sql, self._run_date)

@@ -142,7 +142,7 @@ def _write_ops(
         ensure_plain(jobs.client, "ops.runs", ops.RunRow.columns(), place)
     for name, content in rows.items():
         dumped = [row.model_dump(mode="json") for row in content]
-        jobs.append(name.replace(".", "_"), dumped, place.table(name), fields(ops.TABLES[name].columns()))
+        jobs.append(name.replace(".", "_"), dumped, place.table(name), fields(ops.TABLES[name]))
 
 
 def _run_rows(summary: Summary, records: Sequence[Record], flows: Mapping[str, Sequence[str]]) -> list[ops.RunRow]:

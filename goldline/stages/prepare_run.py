@@ -15,13 +15,14 @@ from goldline.clients import TIMEOUT
 from goldline.contracts.loading import Contract
 from goldline.contracts.source_contract import SourceContract
 from goldline.contracts.sql import prefixed, reads
-from goldline.contracts.table_contract import TableContract
+from goldline.contracts.table_contract import REJECTED_COLUMNS, TableContract
+from goldline.contracts.table_names import DATASETS
 from goldline.lake import Lake
 from goldline.landing.views import ensure_source
 from goldline.ml.training import is_due
 from goldline.runs import dates, parameters
 from goldline.runs.context import RunContext
-from goldline.runs.ops import PARTITIONED_BY, TABLES, RejectedRow
+from goldline.runs.ops import PARTITIONED_BY, TABLES
 from goldline.runs.records import recorded
 from goldline.runs.run_files import Catalog, load_catalog, save
 from goldline.runs.settings import Settings
@@ -30,7 +31,6 @@ from goldline.warehouse.jobs import JobError, Jobs
 from goldline.warehouse.schema import SchemaChangeError, ensure, ensure_dataset, ensure_plain
 
 LOG = logging.getLogger(__name__)
-DATASETS = ("bronze", "silver", "gold", "ops")
 
 
 def prepare_run(job: str, created: str, scheduled: str, catalog_text: str, settings: Settings) -> RunContext:
@@ -83,13 +83,13 @@ def is_any_model_due(run: RunContext) -> bool:
 def _make_tables(client: bigquery.Client, run: RunContext, contracts: Iterable[Contract]) -> None:
     for name in DATASETS:
         ensure_dataset(client, run, name)
-    for name, row in TABLES.items():
-        ensure_plain(client, name, row.columns(), run, PARTITIONED_BY.get(name))
+    for name, columns in TABLES.items():
+        ensure_plain(client, name, columns, run, PARTITIONED_BY.get(name))
     for contract in contracts:
         if not isinstance(contract, TableContract) or contract.write == "view":
             continue
         if contract.rejects:
-            ensure_plain(client, contract.rejected_table, RejectedRow.columns(), run, partition_by="run_date")
+            ensure_plain(client, contract.rejected_table, REJECTED_COLUMNS, run, partition_by="run_date")
         try:
             ensure(client, contract, run)
         except SchemaChangeError as error:

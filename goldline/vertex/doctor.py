@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any, TextIO
 from urllib.parse import quote
 
+from goldline.contracts.table_names import DATASETS
 from goldline.privacy.pseudonym import SECRET_ID
 from goldline.vertex.api import Cloud
 from goldline.vertex.environments import Environment
@@ -35,7 +36,6 @@ PERMISSIONS = (
     "bigquery.jobs.create",
 )
 ACT_AS = "iam.serviceAccounts.actAs"
-DATASETS = ("bronze", "silver", "gold", "ops")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ import pytest
 import wasmtime
 import yaml
 
-from goldline.contracts.catalog import catalog
 from goldline.contracts.columns import Column
 from goldline.contracts.loading import load_all, parse
 from goldline.contracts.table_contract import Case, TableContract
@@ -17,6 +16,8 @@ from goldline.emulators.googlesql import Analyser, Executor, Field, NotOfTypeErr
 from goldline.emulators.googlesql.dialect import FUNCTIONS_BIGQUERY_LACKS
 from goldline.local.servers import PROJECT
 from goldline.local.sqltest import CaseError, Outcome, Problem, ReferenceEngine, check_sql, differences, run_cases
+from goldline.local.sqltest.analysis import analyser_of
+from goldline.local.sqltest.contract_fields import fields_of
 from goldline.local.sqltest.warehouse_engine import WarehouseEngine
 from goldline.local.stack import BUCKET, Addresses
 
@@ -28,7 +29,7 @@ CASES = [(path, case.name) for path, contract in TABLES.items() for case in cont
 
 @pytest.fixture(scope="session")
 def analyser() -> Analyser:
-    return Analyser(catalog(CONTRACTS.values()))
+    return analyser_of(CONTRACTS.values())
 
 
 @pytest.fixture(scope="session")
@@ -302,7 +303,7 @@ def typed() -> Executor:
             {"name": f"{kind.lower()}_list", "type": kind, "mode": "REPEATED", "description": "Values."},
             {"name": f"{kind.lower()}_struct", "type": "STRUCT", "fields": [inner], "description": "Value."},
         ]
-    return Executor(Analyser({"silver.typed": [Column.model_validate(c) for c in columns]}))
+    return Executor(Analyser({"silver.typed": fields_of(Column.model_validate(c) for c in columns)}))
 
 
 @pytest.mark.parametrize(("kind", "given", "expected"), VALUES)
@@ -322,7 +323,7 @@ def test_arrays_of_structs_come_back_in_their_order() -> None:
     sku = Column(name="sku", type="STRING", description="Sku.")
     tags = Column(name="tags", type="STRING", mode="REPEATED", description="Tags.")
     items = Column(name="items", type="STRUCT", mode="REPEATED", fields=(sku, tags), description="Items.")
-    executor = Executor(Analyser({"silver.t": [items]}))
+    executor = Executor(Analyser({"silver.t": fields_of([items])}))
     given = [{"items": [{"sku": "z", "tags": ["b", "a"]}, {"sku": None}]}]
     [row] = executor.select("select * from silver.t", {"silver.t": given}).rows
     assert row == {"items": [{"sku": "z", "tags": ["b", "a"]}, {"sku": None, "tags": []}]}

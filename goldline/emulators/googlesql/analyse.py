@@ -10,10 +10,9 @@ from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2
 from zetasql.wasi._pb2.zetasql.proto import simple_catalog_pb2
 from zetasql.wasi._pb2.zetasql.public import options_pb2
 
-from goldline.contracts.columns import Column
 from goldline.emulators.googlesql.dialect import Session, SqlError, shared_session
 from goldline.emulators.googlesql.engine import default_cache
-from goldline.emulators.googlesql.sql_types import Field, SqlType, fields_of
+from goldline.emulators.googlesql.sql_types import Field, SqlType
 
 __all__ = ["PARAMETERS", "Analyser", "SqlError", "Statement", "add_table"]
 
@@ -41,10 +40,10 @@ class Analyser:
     """
 
     def __init__(
-        self, tables: Mapping[str, Sequence[Column]], *, project: str = "project", cache: Path | None = None
+        self, tables: Mapping[str, tuple[Field, ...]], *, project: str = "project", cache: Path | None = None
     ) -> None:
         self.session = shared_session(cache or default_cache())
-        self.tables = {name: fields_of(columns) for name, columns in tables.items()}
+        self.tables = tables
         self._catalog = _catalog(self.session, self.tables, project)
         self._registered = (0, 0)
         self._whole: dict[str, tuple[str, frozenset[str]]] = {}

@@ -8,10 +8,11 @@ from typing import Any, Self
 from zetasql.wasi._pb2.zetasql.local_service import local_service_pb2
 from zetasql.wasi._pb2.zetasql.proto import simple_catalog_pb2
 
-from goldline.contracts.columns import Row
 from goldline.emulators.googlesql.analyse import PARAMETERS, Analyser, add_table
 from goldline.emulators.googlesql.sql_types import Field, SqlType
 from goldline.emulators.googlesql.sql_values import decode, encode, normal
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)

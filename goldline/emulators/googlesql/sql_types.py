@@ -1,12 +1,10 @@
-"""GoogleSQL's types, between a contract's columns and ZetaSQL's messages."""
+"""GoogleSQL's types, and ZetaSQL's messages for them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from zetasql.wasi._pb2.zetasql.public import type_pb2
-
-from goldline.contracts.columns import Column
 
 # FLOAT64 is TYPE_DOUBLE to ZetaSQL; every other kind is named alike.
 _DOUBLE = "DOUBLE"
@@ -25,12 +23,6 @@ class SqlType:
         if self.element:
             return f"ARRAY<{self.element}>"
         return f"STRUCT<{', '.join(map(str, self.fields))}>" if self.kind == "STRUCT" else self.kind
-
-    @classmethod
-    def of(cls, column: Column) -> Self:
-        """The type of a contract's column."""
-        one = cls(column.type, fields=tuple(Field.of(f) for f in column.fields))
-        return cls("ARRAY", element=one) if column.mode == "REPEATED" else one
 
     @classmethod
     def from_message(cls, message: Any) -> Self:  # noqa: ANN401, zetasql's messages are untyped
@@ -64,16 +56,6 @@ class Field:
     def __str__(self) -> str:
         """Name and type, as in a STRUCT."""
         return f"{self.name} {self.type}"
-
-    @classmethod
-    def of(cls, column: Column) -> Self:
-        """A contract's column."""
-        return cls(column.name, SqlType.of(column))
-
-
-def fields_of(columns: Iterable[Column]) -> tuple[Field, ...]:
-    """The fields of a contract's columns."""
-    return tuple(Field.of(c) for c in columns)
 
 
 def as_json(fields: Iterable[Field], names: Iterable[str]) -> tuple[Field, ...]:

@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import yaml
 from goldline.contracts.catalog import catalog
 from goldline.contracts.columns import Column
 from goldline.contracts.loading import Contract, load_all
-from goldline.contracts.table_contract import TableContract
+from goldline.contracts.table_contract import REJECTED_COLUMNS, TableContract
 from goldline.emulators.googlesql import Analyser, Field, SqlError, SqlType
 from goldline.emulators.googlesql.analyse import PARAMETERS
-from goldline.runs.ops import RejectedRow
+from goldline.local.sqltest.contract_fields import fields_of
+from goldline.runs.ops import TABLES
 from goldline.warehouse import statements
 
 TAKEN_PARAMETERS = {
@@ -54,7 +55,7 @@ def check_sql(folder: Path, *, cache: Path | None = None) -> list[Problem]:
         ContractError: a contract itself is wrong, so there is nothing to check against.
     """
     contracts = load_all(folder)
-    analyser = Analyser(catalog(contracts.values()) | stages(contracts.values()), cache=cache)
+    analyser = analyser_of(contracts.values(), cache)
     problems = [
         Problem(path, 1, 1, f"no contract beside it, expected {path.with_suffix('.yml').name}")
         for path in sorted(folder.rglob("*.sql"))
@@ -64,6 +65,12 @@ def check_sql(folder: Path, *, cache: Path | None = None) -> list[Problem]:
         if isinstance(contract, TableContract) and contract.write != "load":
             problems += TableCheck(analyser, contract, (folder / name).with_suffix(".sql")).problems()
     return problems
+
+
+def analyser_of(contracts: Collection[Contract], cache: Path | None = None) -> Analyser:
+    """An analyser that knows the contracts' tables, the stages of their builds, and the ops tables."""
+    tables = catalog(contracts, TABLES) | stages(contracts)
+    return Analyser({name: fields_of(columns) for name, columns in tables.items()}, cache=cache)
 
 
 def stage_name(step: str, contract: TableContract) -> str:
@@ -117,7 +124,7 @@ class TableCheck:
         return f"{error.message}; a SELECT of `write: {self._contract.write}` takes {names}"
 
     def _output_problems(self, given: list[Field]) -> Iterator[Problem]:
-        wanted = [Field.of(c) for c in self._contract.columns] + ([REASON] if self._contract.rejects else [])
+        wanted = [*fields_of(self._contract.columns), *([REASON] if self._contract.rejects else [])]
         yield from self._name_problems([f.name for f in given], [f.name for f in wanted])
         types = {f.name: f.type for f in wanted}
         for field in given:
@@ -190,7 +197,7 @@ def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[s
     else:
         yield "audit", statements.profile_and_audit(contract, raw)
     if contract.rejects:
-        columns, rows = (c.name for c in RejectedRow.columns()), f"(\n{statements.rejects(contract, raw)}\n)"
+        columns, rows = (c.name for c in REJECTED_COLUMNS), f"(\n{statements.rejects(contract, raw)}\n)"
         yield "rejects", statements.replace(contract.rejected_table, columns, rows, "run_date", [A_DAY])
     if contract.write == "rebuild":
         rows = f"select * from {audited}"

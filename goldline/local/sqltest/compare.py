@@ -7,16 +7,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from goldline.contracts.columns import Row
-from goldline.contracts.table_contract import Case, TableContract
+from goldline.contracts.table_contract import REJECTED_COLUMNS, Case, TableContract
 from goldline.emulators.googlesql import Field, NotOfTypeError, SqlType, normal
-from goldline.emulators.googlesql.sql_types import as_json, fields_of
-from goldline.runs.ops import RejectedRow
+from goldline.emulators.googlesql.sql_types import as_json
+from goldline.local.sqltest.contract_fields import fields_of
 
 if TYPE_CHECKING:
     from goldline.local.sqltest.cases import Outcome
 
 # Strings that hold JSON: compared as what they say, and written in YAML as text or as a mapping.
-REJECTED_FIELDS = as_json(fields_of(RejectedRow.columns()), ("key", "record"))
+REJECTED_FIELDS = as_json(fields_of(REJECTED_COLUMNS), ("key", "record"))
 
 
 def differences(contract: TableContract, case: Case, outcome: "Outcome") -> str:

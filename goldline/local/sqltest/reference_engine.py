@@ -4,10 +4,10 @@ import datetime
 from collections.abc import Mapping
 from pathlib import Path
 
-from goldline.contracts.catalog import catalog
 from goldline.contracts.loading import Contract
 from goldline.contracts.table_contract import Case, TableContract
 from goldline.emulators.googlesql import Analyser, Executor, NotOfTypeError, Relation, SqlError
+from goldline.local.sqltest.analysis import analyser_of
 from goldline.local.sqltest.cases import CaseError, Outcome
 from goldline.warehouse import statements
 
@@ -39,7 +39,7 @@ class ReferenceEngine:
 
     def _analyser(self, contracts: Mapping[str, Contract]) -> Analyser:
         if self._known is None or self._known[0] is not contracts:
-            self._known = contracts, Analyser(catalog(contracts.values()), cache=self._cache)
+            self._known = contracts, analyser_of(contracts.values(), self._cache)
         return self._known[1]
 
 

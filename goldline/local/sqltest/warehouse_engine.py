@@ -15,9 +15,11 @@ from goldline.contracts.loading import Contract
 from goldline.contracts.sql import reads
 from goldline.contracts.table_contract import Case, TableContract
 from goldline.contracts.table_names import DATASETS
-from goldline.emulators.googlesql import NotOfTypeError, SqlType, normal
+from goldline.emulators.googlesql import NotOfTypeError, normal
 from goldline.local.sqltest.cases import CaseError, Outcome
+from goldline.local.sqltest.contract_fields import field_of
 from goldline.runs.context import RunContext
+from goldline.runs.ops import TABLES
 from goldline.stages.build_table import AuditError, build_table
 from goldline.warehouse.jobs import JobError
 from goldline.warehouse.schema import fields, table_of
@@ -45,7 +47,7 @@ class WarehouseEngine:
             CaseError: the build failed, or a row does not fit its table.
         """
         run = self._new_run(case)
-        columns = catalog(contracts.values())
+        columns = catalog(contracts.values(), TABLES)
         read = reads(select)
         if unread := set(case.given) - read - {contract.table}:
             raise CaseError(f"given {sorted(unread)[0]}: the SELECT reads {', '.join(sorted(read))}")
@@ -101,7 +103,7 @@ def _as_json(columns: Sequence[Column], row: Row, where: str) -> dict[str, Any]:
     if unknown := row.keys() - declared.keys():
         raise CaseError(f"given {where}: it has no column {sorted(unknown)[0]}")
     try:
-        values = {name: normal(value, SqlType.of(declared[name]), f"{where}.{name}") for name, value in row.items()}
+        values = {name: normal(value, field_of(declared[name]).type, f"{where}.{name}") for name, value in row.items()}
     except NotOfTypeError as error:
         raise CaseError(str(error)) from error
     plain: dict[str, Any] = _plain(values)

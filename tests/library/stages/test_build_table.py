@@ -10,10 +10,9 @@ from google.api_core.exceptions import NotFound
 from google.cloud import bigquery
 
 from goldline.contracts.loading import parse
-from goldline.contracts.table_contract import TableContract
+from goldline.contracts.table_contract import REJECTED_COLUMNS, TableContract
 from goldline.lake import Lake
 from goldline.runs.context import RunContext
-from goldline.runs.ops import RejectedRow
 from goldline.runs.records import Record, TableResult
 from goldline.stages import build_table as build_module
 from goldline.stages.build_table import AuditError, build_table
@@ -96,7 +95,7 @@ class Shop:
         self.new_run = new_run
         self.run = new_run()
         client.create_table(bigquery.Table(self.run.table("bronze.things"), SOURCE))
-        ensure_plain(client, "silver.rejected_things", RejectedRow.columns(), self.run, partition_by="run_date")
+        ensure_plain(client, "silver.rejected_things", REJECTED_COLUMNS, self.run, partition_by="run_date")
 
     def give(self, *rows: tuple[str, str, int | None, int, str]) -> None:
         content = [dict(zip(("id", "day", "amount", "version", "arrived"), row, strict=True)) for row in rows]

@@ -12,6 +12,7 @@ from google.api_core.exceptions import FailedPrecondition
 from google.cloud import bigquery
 
 from goldline.clients import firestore_client
+from goldline.contracts.table_contract import REJECTED_COLUMNS
 from goldline.firestore.calls import Database
 from goldline.lake import Lake
 from goldline.landing.views import ensure_source
@@ -19,7 +20,7 @@ from goldline.local.servers import PROJECT
 from goldline.privacy.pseudonym import KEY_FILE, Key, make_key_file
 from goldline.privacy.rotate import rotate_key
 from goldline.runs.context import RunContext
-from goldline.runs.ops import Commit, RejectedRow
+from goldline.runs.ops import Commit
 from goldline.stages.export_firestore import reader as reader_module
 from goldline.stages.export_firestore.plan import ExportError, Plan, WrongKeyError, make_plan
 from goldline.warehouse.schema import ensure_plain
@@ -97,7 +98,7 @@ def test_the_collections_size_tells_of_what_an_increment_cannot_see(shop: Shop) 
 
 def test_a_sweep_finds_deletions(new_run: NewRun) -> None:
     shop = Shop.open(new_run)
-    ensure_plain(shop.client, "silver.rejected_sales", RejectedRow.columns(), new_run(), partition_by="run_date")
+    ensure_plain(shop.client, "silver.rejected_sales", REJECTED_COLUMNS, new_run(), partition_by="run_date")
     shop.put("stays", OLD)
     shop.put("goes", OLD, total_amount="7.5")
     shop.put("clock ahead", NOW + timedelta(hours=2))

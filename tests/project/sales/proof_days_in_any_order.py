@@ -16,6 +16,7 @@ from google.cloud import bigquery
 
 from components.sales.generate_sales.sales_documents import generate_sales
 from goldline.contracts.table_contract import TableContract
+from goldline.contracts.table_names import DATASETS
 from goldline.runs.context import RunContext
 from goldline.runs.settings import Settings
 from goldline.spec.tables import catalog, contract_json, contracts, select
@@ -75,7 +76,7 @@ def test_fourteen_days_in_any_order_give_the_same_rows(
         for day in order:
             run_day(run, day, collection)
         outcomes[way] = content(client, run)
-        for dataset in ("bronze", "silver", "gold", "ops"):
+        for dataset in DATASETS:
             client.delete_dataset(f"{run.project}.{run.dataset(dataset)}", delete_contents=True)
     for way, outcome in outcomes.items():
         for table, rows in outcome.items():

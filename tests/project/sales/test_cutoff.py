@@ -9,9 +9,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from components.sales.train_churn.churn_model import HORIZON, TRAINING
-from goldline.contracts.catalog import catalog
 from goldline.contracts.columns import Row
-from goldline.emulators.googlesql import Analyser, Executor
+from goldline.emulators.googlesql import Executor
+from goldline.local.sqltest.analysis import analyser_of
 from goldline.spec.tables import contracts, select
 
 CUTOFF = date(2026, 10, 21)
@@ -127,7 +127,7 @@ def worlds(draw: st.DrawFn) -> tuple[list[Sale], list[Sale], list[Visit], list[V
 
 @cache
 def executor() -> Executor:
-    return Executor(Analyser(catalog(contracts().values())))
+    return Executor(analyser_of(contracts().values()))
 
 
 def features(sales: Sequence[Sale], sql: str = FEATURES, seen: Sequence[Visit] = ()) -> list[Row]:

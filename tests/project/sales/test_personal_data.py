@@ -13,13 +13,13 @@ from components.sales.generate_sales.world import World
 from goldline.clients import firestore_client
 from goldline.contracts.loading import parse
 from goldline.contracts.source_contract import SourceContract
-from goldline.contracts.table_contract import TableContract
+from goldline.contracts.table_contract import REJECTED_COLUMNS, TableContract
 from goldline.lake import Lake
 from goldline.landing.views import ensure_source
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Addresses
 from goldline.runs.context import RunContext
-from goldline.runs.ops import Commit, RejectedRow
+from goldline.runs.ops import Commit
 from goldline.spec.tables import contract_json, contracts, select
 from goldline.stages.build_table import build_table
 from goldline.stages.export_firestore.export import export_firestore
@@ -61,7 +61,7 @@ def export_and_build(
     assert isinstance(table, TableContract)
     ensure(client, table, run)
     ensure_plain(client, "ops.commits", Commit.columns(), run)
-    ensure_plain(client, table.rejected_table, RejectedRow.columns(), run, partition_by="run_date")
+    ensure_plain(client, table.rejected_table, REJECTED_COLUMNS, run, partition_by="run_date")
     ensure_source(client, Lake(run.project, run.bucket), contract, run)
     generate_sales(run, documents.id, DATABASE, SEED, DAYS, CUSTOMERS)
     exported = export_firestore(run, contract.model_dump_json(), documents.id, DATABASE)

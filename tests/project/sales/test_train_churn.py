@@ -18,10 +18,9 @@ from components.predict import predict
 from components.sales.train_churn import churn_model
 from components.sales.train_churn.churn_model import FIRST_SALE, FLOOR, HORIZON, TRAINING, cutoffs, read, sampled
 from components.sales.train_churn.component import train_churn
-from goldline.contracts.catalog import catalog as columns_of
 from goldline.contracts.columns import Row
 from goldline.contracts.table_contract import TableContract
-from goldline.emulators.googlesql import Analyser
+from goldline.local.sqltest.analysis import analyser_of
 from goldline.ml.features import conformed, feature_columns, labels
 from goldline.ml.signature import ModelError
 from goldline.ml.store import Store
@@ -257,7 +256,7 @@ def test_a_select_that_gives_other_columns_is_refused(shop: Shop) -> None:
 
 
 def test_the_sql_around_the_features_holds() -> None:
-    analyser = Analyser(columns_of(contracts().values()))
+    analyser = analyser_of(contracts().values())
     found = analyser.resolve(TRAINING.format(select=select(FEATURES), sales="gold.fct_sales"))
     assert [(f.name, str(f.type)) for f in found][-1] == ("label", "BOOL")
     assert [f.name for f in analyser.resolve(FIRST_SALE.format(sales="gold.fct_sales"))] == ["first_sale"]

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from components.transit.train_headway.headway_model import FEATURES
-from goldline.contracts.catalog import catalog
 from goldline.contracts.columns import Row
-from goldline.emulators.googlesql import Analyser, Executor
+from goldline.emulators.googlesql import Executor
+from goldline.local.sqltest.analysis import analyser_of
 from goldline.spec.tables import contracts, select
 
 pytestmark = pytest.mark.slow
@@ -62,7 +62,7 @@ def changed(rows: list[Row], dice: random.Random) -> list[Row]:
 
 @cache
 def executor() -> Executor:
-    return Executor(Analyser(catalog(contracts().values())))
+    return Executor(analyser_of(contracts().values()))
 
 
 def known(rows: list[Row], sql: str) -> Known:

@@ -14,10 +14,10 @@ from components.transit.download_history.history_download import download_histor
 from components.transit.generate_transit.simulated_archives import is_whole
 from components.transit.generate_transit.transit_files import generate_transit, truth_path
 from components.transit.load_month.month_load import load_month
-from goldline.contracts.table_contract import TableContract
+from goldline.contracts.table_contract import REJECTED_COLUMNS, TableContract
+from goldline.contracts.table_names import DATASETS
 from goldline.lake import Lake
 from goldline.runs.context import RunContext
-from goldline.runs.ops import RejectedRow
 from goldline.spec.tables import catalog, contract_json, contracts, select
 from goldline.stages.build_table import build_table
 from goldline.warehouse.schema import ensure, ensure_plain
@@ -37,12 +37,12 @@ class City:
 
     def __init__(self, client: bigquery.Client, run: RunContext) -> None:
         self.client, self.run = client, run
-        for name in ("bronze", "silver", "gold", "ops"):
+        for name in DATASETS:
             client.create_dataset(f"{run.project}.{run.dataset(name)}", exists_ok=True)
         for path, contract in contracts().items():
             if path.startswith("transit/") and isinstance(contract, TableContract):
                 ensure(client, contract, run)
-        ensure_plain(client, "silver.rejected_arrivals", RejectedRow.columns(), run, partition_by="run_date")
+        ensure_plain(client, "silver.rejected_arrivals", REJECTED_COLUMNS, run, partition_by="run_date")
 
     def night(self, day: date, first: date, last: date, **more: Any) -> None:
         """One run of the flow, for a date, that asks for the archives of some days."""
@@ -113,7 +113,7 @@ def test_gold_is_the_truth_and_days_may_come_in_any_order(client: bigquery.Clien
         assert other.rows(table) == at_once.rows(table), table
     # The dates that a late day touched were built again by its own night.
     assert other.rows("gold.fct_headways") == at_once.rows("gold.fct_headways")
-    for name in ("bronze", "silver", "gold", "ops"):
+    for name in DATASETS:
         client.delete_dataset(f"{base.project}.{other.run.dataset(name)}", delete_contents=True)
 
 
