@@ -62,18 +62,17 @@ def load_all(folder: Path) -> dict[str, Contract]:
     names: dict[str, Path] = {}
     for path in sorted(folder.glob("*/*.yml")):
         contract = load(path)
-        name, *others = contract.names
-        for made in (name, *others):
+        name, *_ = contract.tables
+        for made in contract.tables:
             if made in names:
                 raise ContractError(f"{path}: {made} has a contract already, {names[made]}")
         if path.stem != name.split(".")[1]:
             raise ContractError(f"{path}: a file is named after its table, {name.split('.')[1]}.yml")
-        has_select = isinstance(contract, TableContract) and contract.write != "load"
-        if has_select and not path.with_suffix(".sql").exists():
-            raise ContractError(f"{path}: no SELECT beside it, expected {path.with_suffix('.sql').name}")
-        if isinstance(contract, TableContract) and contract.write == "load" and path.with_suffix(".sql").exists():
-            raise ContractError(f"{path}: `write: load` has no SELECT, but {path.with_suffix('.sql').name} is there")
-        names |= dict.fromkeys(contract.names, path)
+        select = path.with_suffix(".sql")
+        if isinstance(contract, TableContract) and contract.mode.has_select != select.exists():
+            surplus, missing = f"{contract.mode} has no SELECT, but there is", "no SELECT beside it, expected"
+            raise ContractError(f"{path}: {surplus if select.exists() else missing} {select.name}")
+        names |= dict.fromkeys(contract.tables, path)
         found[str(path.relative_to(folder).with_suffix(""))] = contract
     return found
 
@@ -82,11 +81,7 @@ def _explained(error: ValidationError, where: str, content: Mapping[str, Any]) -
     for problem in error.errors():
         key = ".".join(_key(content, problem["loc"]))
         message = problem["msg"].removeprefix("Value error, ")
-        got = (
-            ""
-            if isinstance(problem["input"], Mapping | Sequence) and not isinstance(problem["input"], str)
-            else (f", got {problem['input']!r}")
-        )
+        got = "" if isinstance(problem["input"], dict | list | tuple) else f", got {problem['input']!r}"
         yield f"{where}: {key + ': ' if key else ''}{message}{got}"
 
 
@@ -102,13 +97,9 @@ def _key(content: Any, location: Sequence[int | str]) -> Iterator[str]:  # noqa:
 class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML lets a later key silently win over an earlier one of the same name; a contract must not."""
 
-
-def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]
-    for i, (key, (mark, _)) in enumerate(zip(keys, node.value, strict=True)):
-        if key in keys[:i]:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", mark.start_mark)
-    return loader.construct_mapping(node, deep=True)
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        for i, (key, (mark, _)) in enumerate(zip(keys, node.value, strict=True)):
+            if key in keys[:i]:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", mark.start_mark)
+        return super().construct_mapping(node, deep)

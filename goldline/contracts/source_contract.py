@@ -133,9 +133,9 @@ class SourceContract(ContractModel):
         return f"bronze.{self.name}"
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """All tables that the contract makes, its own first."""
-        return (self.source, self.view)
+    def tables(self) -> dict[str, tuple[Column, ...]]:
+        """The external table and its view, with their columns."""
+        return {self.source: self.table_columns, self.view: self.view_columns}
 
     @property
     def change_clock(self) -> str | None:

@@ -1,20 +1,19 @@
 """Contracts of tables: what a table promises, and how its SELECT is published."""
 
-import datetime
-from typing import Annotated, Literal, Self
+from datetime import date
+from typing import Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from goldline.contracts.columns import Column, ContractModel, Name, Row, refuse_twice
 from goldline.contracts.table_names import TableName, bare_name
+from goldline.contracts.write_modes import RENAMED, WRITE_MODES, Partitions, Write, WriteMode
 
 # Of the tables that hold what builds rejected, partitioned by the run's date.
 REJECTED_COLUMNS = (
     Column(name="run_date", type="DATE", mode="REQUIRED", description="The date that was run."),
     Column(name="reason", type="STRING", mode="REQUIRED", description="Why it was rejected."),
-    Column(
-        name="key", type="STRING", mode="REQUIRED", description="JSON of the row's primary key, as far as it has one."
-    ),
+    Column(name="key", type="STRING", mode="REQUIRED", description="JSON of the row's key, as far as it has one."),
     Column(name="record", type="STRING", mode="REQUIRED", description="JSON of the row as the SELECT gave it."),
 )
 
@@ -25,13 +24,6 @@ class Check(ContractModel):
     name: str = Field(min_length=1)
     where: str = Field(min_length=1)
     level: Literal["block", "warn"] = "block"
-
-
-def _iso_date(value: object) -> object:
-    return value.isoformat() if isinstance(value, datetime.date) else value
-
-
-IsoDate = Annotated[str, BeforeValidator(_iso_date), Field(pattern=r"^\d{4}-\d\d-\d\d$")]
 
 
 class Case(ContractModel):
@@ -45,8 +37,8 @@ class Case(ContractModel):
     """
 
     name: str = Field(min_length=1)
-    run_date: IsoDate = "2026-11-20"
-    since: IsoDate = "2026-11-20"
+    run_date: date = date(2026, 11, 20)
+    since: date = date(2026, 11, 20)
     given: dict[TableName, list[Row]]
     expect: list[Row]
     rejected: tuple[Row, ...] = ()
@@ -59,8 +51,8 @@ class TableContract(ContractModel):
         table: dataset and name, such as `silver.stg_sales`.
         grain: one sentence: what one row is.
         version: merge only: a row is replaced by one with a greater version; ties are decided by content.
-        write: `merge`, `snapshot`, `replace`, `rebuild` or `view` (see docs of components/build_table); `load`: a
-            component loads it, and there is no SELECT.
+        write: how the rows become the table; `load`: a component loads it, and there is no SELECT.
+        partitions: insert_overwrite only: whether the run date's partition is replaced, or those that have arrived.
         partition_by: a DATE column; of a key it must never change.
         rejects: whether the SELECT gives `_reject_reason`.
         reads_published: tables that are read as last published, without an edge in the graph.
@@ -72,7 +64,8 @@ class TableContract(ContractModel):
     grain: str = Field(min_length=1)
     primary_key: tuple[Name, ...] = Field(min_length=1)
     version: Name | None = None
-    write: Literal["merge", "snapshot", "replace", "rebuild", "view", "load"]
+    write: Write
+    partitions: Partitions | None = None
     partition_by: Name | None = None
     cluster_by: tuple[Name, ...] = Field(default=(), max_length=4)
     rejects: bool = False
@@ -82,6 +75,19 @@ class TableContract(ContractModel):
     checks: tuple[Check, ...] = ()
     tests: tuple[Case, ...] = ()
 
+    @field_validator("write", mode="before")
+    @classmethod
+    def _old_words_are_refused(cls, write: object) -> object:
+        if isinstance(write, str) and write in RENAMED:
+            raise ValueError(f"`{write}` is now {RENAMED[write]}")
+        return write
+
+    @model_validator(mode="after")
+    def _partitions_fit_the_mode(self) -> Self:
+        if (self.write, self.partitions) not in WRITE_MODES:
+            raise ValueError("partitions: `write: insert_overwrite` needs it, and nothing else takes it")
+        return self
+
     @model_validator(mode="after")
     def _names_resolve(self) -> Self:
         columns = {c.name: c for c in self.columns}
@@ -89,33 +95,34 @@ class TableContract(ContractModel):
         refuse_twice("check", [c.name for c in self.checks])
         refuse_twice("test", [t.name for t in self.tests])
         used = {"primary_key": self.primary_key, "cluster_by": self.cluster_by}
-        used |= {"version": (self.version,) if self.version else ()}
-        used |= {"partition_by": (self.partition_by,) if self.partition_by else ()}
-        for key, names in used.items():
-            if missing := [n for n in names if n not in columns]:
-                raise ValueError(f"{key}: {missing[0]} is not one of the columns {', '.join(columns)}")
-        for name in self.primary_key if self.write not in ("view", "load") else ():
-            if columns[name].mode != "REQUIRED":
-                raise ValueError(f"primary_key: {name} must have mode REQUIRED")
+        required = {"version"} | ({"primary_key"} if self.mode.is_built else set())
+        required |= set() if self.mode.replaces_table else {"partition_by"}
+        for key, names in (used | {"version": (self.version,), "partition_by": (self.partition_by,)}).items():
+            for name in filter(None, names):
+                if name not in columns:
+                    raise ValueError(f"{key}: {name} is not one of the columns {', '.join(columns)}")
+                if key in required and columns[name].mode != "REQUIRED":
+                    raise ValueError(f"{key}: {name} must have mode REQUIRED")
         if self.partition_by and columns[self.partition_by].type != "DATE":
             raise ValueError(f"partition_by: {self.partition_by} must be a DATE")
         return self
 
     @model_validator(mode="after")
     def _write_mode_has_what_it_needs(self) -> Self:
-        if (self.version is not None) != (self.write == "merge"):
+        if (self.version is not None) != self.mode.merges:
             raise ValueError("version: `write: merge` needs it, and nothing else takes it")
-        if self.version is not None and self.column(self.version).mode != "REQUIRED":
-            raise ValueError(f"version: {self.version} must have mode REQUIRED")
-        if self.write in ("snapshot", "replace") and not self.partition_by:
+        if self.partitions and not self.partition_by:
             raise ValueError(f"partition_by: `write: {self.write}` replaces whole partitions, so it needs one")
-        if self.write == "view" and (self.partition_by or self.cluster_by or self.rejects):
+        if self.mode.is_view and (self.partition_by or self.cluster_by or self.rejects):
             raise ValueError("write: a view has neither partition_by, cluster_by nor rejects")
-        if self.write == "load" and (self.rejects or self.reads_published or self.checks or self.tests):
+        if not self.mode.has_select and (self.rejects or self.reads_published or self.checks or self.tests):
             raise ValueError("write: a table that a component loads has no SELECT, so nothing that is about one")
-        if self.partition_by and self.write != "rebuild" and self.column(self.partition_by).mode != "REQUIRED":
-            raise ValueError(f"partition_by: {self.partition_by} must have mode REQUIRED")
         return self
+
+    @property
+    def mode(self) -> WriteMode:
+        """What `write` and `partitions` stand for."""
+        return WRITE_MODES[self.write, self.partitions]
 
     def column(self, name: str) -> Column:
         """The column of that name."""
@@ -137,21 +144,6 @@ class TableContract(ContractModel):
         return f"silver.rejected_{bare_name(self.name)}"
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """All tables that the contract makes, its own first."""
-        return (self.table, self.rejected_table) if self.rejects else (self.table,)
-
-    @property
-    def takes_dates(self) -> bool:
-        """Whether the SELECT may use `@run_date` (and, for merge, `@since`)."""
-        return self.write in ("merge", "snapshot", "replace")
-
-    @property
-    def takes_since(self) -> bool:
-        """Whether the SELECT may use `@since`: it reads what arrived from then on."""
-        return self.write in ("merge", "replace")
-
-    @property
-    def is_built(self) -> bool:
-        """Whether a SELECT fills it: neither a view, which is none to fill, nor what a component loads."""
-        return self.write not in ("view", "load")
+    def tables(self) -> dict[str, tuple[Column, ...]]:
+        """All tables that the contract makes, its own first, with their columns."""
+        return {self.table: self.columns} | ({self.rejected_table: REJECTED_COLUMNS} if self.rejects else {})

@@ -7,7 +7,9 @@ from typing import TextIO
 from goldline.contracts.loading import load_all
 from goldline.local import stack
 from goldline.local.servers import PROJECT
-from goldline.local.sqltest import ReferenceEngine, check_sql, run_cases
+from goldline.local.sqltest.analysis import check_sql
+from goldline.local.sqltest.cases import run_cases
+from goldline.local.sqltest.reference_engine import ReferenceEngine
 from goldline.project import sql_folder
 
 

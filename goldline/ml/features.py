@@ -26,8 +26,8 @@ Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 def keys(contract: TableContract) -> list[str]:
-    """The columns that identify what a row of features is of; a snapshot's date only says as of when."""
-    date = contract.partition_by if contract.write == "snapshot" else None
+    """The columns that identify what a row of features is of; the run date of its partition only says as of when."""
+    date = contract.partition_by if contract.mode.replaces_run_date else None
     return [name for name in contract.primary_key if name != date]
 
 

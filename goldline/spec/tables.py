@@ -70,7 +70,7 @@ class Tables:
             GraphError: `sources` are not the tables that the SELECT reads.
         """
         contract = _table_contract(name)
-        if contract.write == "load":
+        if not contract.mode.has_select:
             raise GraphError(f"sql/{name}.yml is of a table that a component loads: it has no SELECT")
         common: dict[str, Any] = {"run": run, "flow": _flow(name), "contract": travelling(contract)}
         common["select"] = select(name)
@@ -102,7 +102,7 @@ def flows() -> dict[str, list[str]]:
     """Names of the tables that each flow builds: a flow is a folder of sql/. Views and loaded tables are not built."""
     found: dict[str, list[str]] = {}
     for path, contract in contracts().items():
-        if isinstance(contract, TableContract) and contract.is_built:
+        if isinstance(contract, TableContract) and contract.mode.is_built:
             found.setdefault(_flow(path), []).append(contract.name)
     return found
 
@@ -128,15 +128,13 @@ def landed_source(name: str, artifact: Channel) -> Published:
 def loaded_tables(flow: str, artifact: Channel) -> Loaded:
     """All tables that a component of the flow loads, once the task that gives `artifact` has loaded them."""
     tables = {path: c for path, c in contracts().items() if isinstance(c, TableContract) and _flow(path) == flow}
-    return Loaded(frozenset(c.table for c in tables.values() if c.write == "load"), artifact)
+    return Loaded(frozenset(c.table for c in tables.values() if not c.mode.has_select), artifact)
 
 
 def catalog() -> Catalog:
     """All contracts, and the SELECTs of views."""
     tables = {path: c for path, c in contracts().items() if isinstance(c, TableContract)}
-    return Catalog(
-        tuple(contracts().values()), {c.table: select(path) for path, c in tables.items() if c.write == "view"}
-    )
+    return Catalog(tuple(contracts().values()), {c.table: select(path) for path, c in tables.items() if c.mode.is_view})
 
 
 def _check_sources(name: str, contract: TableContract, sources: tuple[Published | Loaded, ...]) -> None:

@@ -1,14 +1,14 @@
 """Write, audit, publish: how a SELECT becomes a table.
 
 1. The SELECT goes into a raw stage.
-2. Of its rows without a `_reject_reason`, a merge keeps the newest of each key. For a merge and a snapshot they land in
-   a stage that has the contract's schema and the table's layout; else those of the raw stage are the ones to publish,
-   and need not be written once more.
+2. Of its rows without a `_reject_reason`, a merge keeps the newest of each key. Where the write mode needs it, they
+   land in a stage that has the contract's schema and the table's layout; else those of the raw stage are the ones to
+   publish, and need not be written once more.
 3. The contract's checks run on those rows. What fails is never seen by a reader: the last good table stays.
 4. Rows with a reason go to the rejects table, the others are published, in one atomic step: a MERGE, a copy onto the
-   run date's partition, or CREATE OR REPLACE. `write: replace` puts them in the place of the partitions that it has
-   rows of, whole, by one MERGE. Never DELETE and INSERT: in BigQuery concurrent transactions on one table cancel each
-   other.
+   run date's partition, or CREATE OR REPLACE. With `partitions: arrived` one MERGE puts them in the place of the
+   partitions that they lie in, whole. Never DELETE and INSERT: in BigQuery concurrent transactions on one table cancel
+   each other.
 """
 
 import datetime
@@ -88,7 +88,7 @@ class Builder:
 
     def build(self) -> TableResult:
         """Write, audit, publish."""
-        if self.contract.write == "view":
+        if self.contract.mode.is_view:
             return self._build_view()
         if not self._replaces_all:
             self.contract = in_order_of(ensure(self.jobs.client, self.contract, self.run), self.contract)
@@ -99,7 +99,7 @@ class Builder:
             published, outdated = self._publish(staged, audited.get("partitions") or [])
             rejects.result()
         duplicates = selected - rejected - staged
-        if duplicates < 0 or (duplicates and self.contract.write != "merge") or staged != published + outdated:
+        if duplicates < 0 or (duplicates and not self.contract.mode.merges) or staged != published + outdated:
             raise ConservationError(
                 f"{self.contract.table}: {selected} selected, {rejected} rejected, {staged} staged, of which "
                 f"{published} are in the table and {outdated} lost to newer versions"
@@ -113,12 +113,12 @@ class Builder:
 
     def _clean_up(self) -> None:
         """Drop the stages; they would expire anyway."""
-        for step in ("raw", "stage") if statements.needs_stage(self.contract) else ("raw",):
+        for step in ("raw", "stage") if self.contract.mode.needs_stage else ("raw",):
             self.jobs.client.delete_table(self._stage(step), not_found_ok=True, timeout=TIMEOUT)
 
     def _parameters(self, flow: str) -> list[bigquery.ScalarQueryParameter]:
         since, until = self.run.since.get(flow, EPOCH), self.run.run_date
-        if self.refresh and self.contract.takes_since:
+        if self.refresh and self.contract.mode.takes_since:
             since, until = EPOCH, END_OF_TIME
         dates = {"run_date": until, "since": since}
         return [date_parameter(name, value) for name, value in dates.items() if f"@{name}" in self.select]
@@ -126,7 +126,7 @@ class Builder:
     @property
     def _replaces_all(self) -> bool:
         """Whether the table is made anew, whatever it was: then no change of its contract is in the way."""
-        return self.refresh or self.contract.write == "rebuild"
+        return self.refresh or self.contract.mode.replaces_table
 
     @property
     def _run_date(self) -> list[bigquery.ScalarQueryParameter]:
@@ -137,7 +137,7 @@ class Builder:
         raw = self._stage("raw")
         sql = f"create or replace table `{raw}` options ({self._expiry()}) as\n{self.select}"
         self.jobs.query("raw", sql, self.parameters)
-        if not statements.needs_stage(self.contract):
+        if not self.contract.mode.needs_stage:
             return self._audited("audit", statements.profile_and_audit(self.contract, raw), [])
         [row] = self.jobs.query("profile", statements.profile(self.contract, raw))
         profile = dict(row.items())
@@ -147,7 +147,7 @@ class Builder:
         sql = statements.create(self._stage("stage"), columns, self.contract, rows, self._expiry())
         self.jobs.query("stage", sql)
         audit = statements.audit(self.contract, self._audited_rows)
-        parameters = self._run_date if self.contract.write == "snapshot" else []
+        parameters = self._run_date if self.contract.mode.replaces_run_date else []
         return {**profile, **self._audited("audit", audit, parameters)}
 
     def _note_nulls(self, profile: Mapping[str, Any]) -> None:
@@ -203,7 +203,7 @@ class Builder:
             self._drop_if_laid_out_otherwise()
             self.jobs.query("publish", self._replace(f"select * from {self._audited_rows}"))
             return self._rows, 0
-        if self.contract.write == "snapshot":
+        if self.contract.mode.replaces_run_date:
             if staged:
                 self.jobs.copy("publish", self._stage("stage") + self._partition, self.target + self._partition)
             else:
@@ -211,7 +211,7 @@ class Builder:
             return self._count(statements.in_partitions(self.contract, [self.run.run_date])), 0
         if not staged:
             return 0, 0
-        if self.contract.write == "replace":
+        if self.contract.mode.replaces_arrived:
             columns, by = (c.name for c in self.contract.columns), str(self.contract.partition_by)
             sql = statements.replace(self.target, columns, self._audited_rows, by, partitions)
             return self.jobs.insert("publish", sql), 0
@@ -261,7 +261,7 @@ class Builder:
     @property
     def _audited_rows(self) -> str:
         """What is checked and published: the stage, the raw stage's good rows, or what a view would show."""
-        if self.contract.write == "view":
+        if self.contract.mode.is_view:
             return f"(\n{self.select}\n)"
         return statements.to_publish(self.contract, self._stage("raw"), self._stage("stage"))
 
@@ -277,7 +277,7 @@ class Builder:
     def _result(self, selected: int, published: int, rejected: int, superseded: int) -> TableResult:
         return TableResult(
             name=self.contract.table,
-            rows=published if self.contract.write == "view" else self._rows,
+            rows=published if self.contract.mode.is_view else self._rows,
             selected=selected,
             published=published,
             rejected=rejected,

@@ -112,7 +112,7 @@ def land_files(run: RunContext, flow: str, contract_text: str) -> Landed:
     """
     contract = parse(json.loads(contract_text), "the contract in the spec")
     if not isinstance(contract, SourceContract) or contract.incoming is None:
-        raise TypeError(f"{contract.names[0]} is no source of JSON Lines: land_files lands those")
+        raise TypeError(f"{next(iter(contract.tables))} is no source of JSON Lines: land_files lands those")
     with recorded(run, f"land_{contract.name}", flow) as record:
         landing = Landing(run, contract)
         landed = landing.land(run.since.get(flow, EPOCH))

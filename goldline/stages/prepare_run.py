@@ -86,7 +86,7 @@ def _make_tables(client: bigquery.Client, run: RunContext, contracts: Iterable[C
     for name, columns in TABLES.items():
         ensure_plain(client, name, columns, run, PARTITIONED_BY.get(name))
     for contract in contracts:
-        if not isinstance(contract, TableContract) or contract.write == "view":
+        if not isinstance(contract, TableContract) or contract.mode.is_view:
             continue
         if contract.rejects:
             ensure_plain(client, contract.rejected_table, REJECTED_COLUMNS, run, partition_by="run_date")

@@ -64,7 +64,7 @@ def ensure(client: bigquery.Client, contract: TableContract, run: RunPlace) -> b
     if refused:
         raise SchemaChangeError(
             f"{contract.table} is not what its contract says: {'; '.join(refused)}. Make it anew: "
-            f"goldline run --full-refresh {contract.table} (a snapshot then keeps only the date that is run)"
+            f"goldline run --full-refresh {contract.table} (`partitions: run_date` then keeps that date alone)"
         )
     if added:
         found.schema = [*found.schema, *fields(added)]

@@ -56,7 +56,7 @@ def stage(contract: TableContract, raw: str) -> str:
     columns = _listed(c.name for c in contract.columns)
     accepted = f"{REASON} is null" if contract.rejects else "true"
     select = f"select {columns}\nfrom `{raw}` as r\nwhere {accepted}"
-    if contract.write != "merge":
+    if not contract.mode.merges:
         return select
     # Load metadata comes last and only makes the choice between equal records a fixed one.
     metadata = "".join(f", r.`{c.name}`" for c in contract.columns if c.is_load_metadata)
@@ -64,14 +64,9 @@ def stage(contract: TableContract, raw: str) -> str:
     return f"{select}\nqualify row_number() over (partition by {_listed(contract.primary_key)} order by {order}) = 1"
 
 
-def needs_stage(contract: TableContract) -> bool:
-    """Whether the rows to publish are written once more: a merge reads them twice, a snapshot copies its partition."""
-    return contract.write in ("merge", "snapshot")
-
-
 def to_publish(contract: TableContract, raw: str, staged: str) -> str:
     """The rows to publish: a table in back-ticks, or a query in brackets."""
-    return f"`{staged}`" if needs_stage(contract) else f"(\n{stage(contract, raw)}\n)"
+    return f"`{staged}`" if contract.mode.needs_stage else f"(\n{stage(contract, raw)}\n)"
 
 
 def rejects(contract: TableContract, raw: str) -> str:
@@ -89,9 +84,9 @@ def audit(contract: TableContract, staged: str) -> str:
     """One row: rows, distinct keys, rows outside the run date's partition, partitions, failures of each check."""
     key = f"to_json_string(struct({_listed(contract.primary_key)}))"
     parts = ["count(*) as row_count", f"count(distinct {key}) as key_count"]
-    if contract.write == "snapshot":
+    if contract.mode.replaces_run_date:
         parts.append(f"countif(`{contract.partition_by}` != @run_date) as outside")
-    if contract.takes_since and contract.partition_by:
+    if contract.mode.takes_since and contract.partition_by:
         parts.append(f"array_agg(distinct `{contract.partition_by}`) as partitions")
     parts += [f"countif({check.where}) as {check_alias(i)}" for i, check in enumerate(contract.checks)]
     return f"select\n  {',\n  '.join(parts)}\nfrom {staged}"
@@ -154,7 +149,7 @@ def in_partitions(contract: TableContract, days: Iterable[datetime.date]) -> str
 def merged(contract: TableContract, target: str, staged: str, partitions: Sequence[datetime.date]) -> str:
     """One row: of the stage's rows, those that the target now holds, and those that lost to a newer version there."""
     return (
-        f"select\n  countif({_same_content(contract)}) as published,\n"
+        f"select\n  countif({content_hash(contract, 's')} = {content_hash(contract, 't')}) as published,\n"
         f"  countif({_newer(contract, 't', 's')}) as outdated\n"
         f"from `{target}` as t\ninner join `{staged}` as s\non {_same_key(contract, partitions)}"
     )
@@ -182,10 +177,6 @@ def _dates(days: Iterable[datetime.date]) -> str:
 def _newer(contract: TableContract, one: str, other: str) -> str:
     v, a, b = f"`{contract.version}`", content_hash(contract, one), content_hash(contract, other)
     return f"({one}.{v} > {other}.{v} or ({one}.{v} = {other}.{v} and {a} > {b}))"
-
-
-def _same_content(contract: TableContract) -> str:
-    return f"{content_hash(contract, 's')} = {content_hash(contract, 't')}"
 
 
 def _record(alias: str, names: Iterable[str]) -> str:

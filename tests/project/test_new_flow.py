@@ -19,7 +19,9 @@ from goldline.lake import Lake
 from goldline.local import stack
 from goldline.local.ask import ask
 from goldline.local.servers import PROJECT
-from goldline.local.sqltest import ReferenceEngine, check_sql, run_cases
+from goldline.local.sqltest.analysis import check_sql
+from goldline.local.sqltest.cases import run_cases
+from goldline.local.sqltest.reference_engine import ReferenceEngine
 from goldline.project import root
 
 pytestmark = pytest.mark.slow

@@ -114,7 +114,7 @@ def test_the_graphs_edges_are_the_tables_that_the_sql_reads(spec: Spec) -> None:
         assert named <= read, task.name
         # What brings a source's files, or fills one of goldline's own tables, need not carry a contract.
         assert {name.split(".")[0] for name in unnamed} <= {"bronze", "ops"}, task.name
-        loaded = read & {c.table for c in table_contracts() if c.write == "load"}  # one task brings them all
+        loaded = read & {c.table for c in table_contracts() if not c.mode.has_select}  # one task brings them all
         assert len(task.takes) == len(read - loaded) + bool(loaded), task.name
 
 
@@ -131,7 +131,7 @@ def test_every_table_is_built_once_by_a_task_of_its_name(spec: Spec) -> None:
         assert task.name.replace("-", "_") == contract.name
     assert len(built) == len(set(built))
     assert set(built) <= {(c.table, c.name) for c in table_contracts()}
-    assert set(built) >= {(c.table, c.name) for c in table_contracts() if c.is_built}  # views are ever fresh
+    assert set(built) >= {(c.table, c.name) for c in table_contracts() if c.mode.is_built}  # views are ever fresh
 
 
 def table_contracts() -> list[TableContract]:
@@ -203,7 +203,7 @@ def test_a_table_is_no_source_and_a_source_no_table() -> None:
 def test_every_select_and_contract_stands_in_the_spec_once(spec: Spec) -> None:
     constants = [c for task in Graph(spec).tasks for c in task.constants.values() if isinstance(c, str)]
     for path, contract in contracts().items():
-        files = [contract_json(path)] if isinstance(contract, SourceContract) or contract.is_built else []
+        files = [contract_json(path)] if isinstance(contract, SourceContract) or contract.mode.is_built else []
         file = sql_folder() / f"{path}.sql"
         files += [file.read_text(encoding="utf-8")] if file.exists() and files else []
         for text in files:
@@ -241,13 +241,13 @@ def test_views_alone_travel_with_their_selects(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tables, "contracts", lambda: found)
     views = Catalog.unpack(catalog().pack()).views
     assert views["gold.dim_customer"] == (sql_folder() / "sales" / "dim_customer.sql").read_text(encoding="utf-8")
-    assert set(views) == {c.table for c in found.values() if isinstance(c, TableContract) and c.write == "view"}
+    assert set(views) == {c.table for c in found.values() if isinstance(c, TableContract) and c.mode.is_view}
 
 
 def test_every_table_that_is_built_is_of_one_flow() -> None:
     listed = [f"{flow}/{name}" for flow, names in flows().items() for name in names]
     tables = {path: c for path, c in contracts().items() if isinstance(c, TableContract)}
-    assert sorted(listed) == sorted(path for path, c in tables.items() if c.is_built)
+    assert sorted(listed) == sorted(path for path, c in tables.items() if c.mode.is_built)
 
 
 # Components

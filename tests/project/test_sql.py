@@ -12,12 +12,15 @@ import yaml
 from goldline.contracts.columns import Column
 from goldline.contracts.loading import load_all, parse
 from goldline.contracts.table_contract import Case, TableContract
+from goldline.contracts.write_modes import WRITE_MODES, WriteMode
 from goldline.emulators.googlesql import Analyser, Executor, Field, NotOfTypeError, SqlError, SqlType, engine, normal
 from goldline.emulators.googlesql.dialect import FUNCTIONS_BIGQUERY_LACKS
 from goldline.local.servers import PROJECT
-from goldline.local.sqltest import CaseError, Outcome, Problem, ReferenceEngine, check_sql, differences, run_cases
-from goldline.local.sqltest.analysis import analyser_of
+from goldline.local.sqltest.analysis import Problem, analyser_of, check_sql
+from goldline.local.sqltest.cases import CaseError, Outcome, run_cases
+from goldline.local.sqltest.compare import differences
 from goldline.local.sqltest.contract_fields import fields_of
+from goldline.local.sqltest.reference_engine import ReferenceEngine
 from goldline.local.sqltest.warehouse_engine import WarehouseEngine
 from goldline.local.stack import BUCKET, Addresses
 
@@ -74,7 +77,7 @@ CONTRACT = {
     "description": "Things.",
     "grain": "One row per thing.",
     "primary_key": ["id"],
-    "write": "rebuild",
+    "write": "full",
     "columns": [
         {"name": "id", "type": "INT64", "mode": "REQUIRED", "description": "Id."},
         {"name": "name", "type": "STRING", "description": "Name."},
@@ -92,6 +95,7 @@ DATED = {
     "partition_by": "day",
     "columns": [*CONTRACT["columns"], {"name": "day", "type": "DATE", "mode": "REQUIRED", "description": "Day."}],
 }
+OF_RUN_DATE = {**DATED, "write": "insert_overwrite", "partitions": "run_date"}
 
 
 def found(folder: Path, sql: str, **contract: Any) -> list[str]:
@@ -104,12 +108,11 @@ def found(folder: Path, sql: str, **contract: Any) -> list[str]:
     return [str(p).removeprefix(f"{things}/") for p in check_sql(folder)]
 
 
-@pytest.mark.parametrize("write", ["rebuild", "snapshot", "merge", "view"])
-def test_a_good_table_has_no_problem(tmp_path: Path, write: str) -> None:
-    contract = {"write": write} | ({"version": "id"} if write == "merge" else {})
-    dated = write in ("snapshot", "merge")
-    sql = f"select id, name{', run_date as day' if dated else ''} from bronze.things;\n"
-    assert found(tmp_path, sql, **contract, **(DATED if dated else {})) == []
+@pytest.mark.parametrize("mode", [mode for mode in WRITE_MODES.values() if mode.has_select], ids=str)
+def test_a_good_table_has_no_problem(tmp_path: Path, mode: WriteMode) -> None:
+    contract = {"write": mode.write, "partitions": mode.partitions} | ({"version": "id"} if mode.merges else {})
+    sql = f"select id, name{', run_date as day' if mode.takes_run_date else ''} from bronze.things;\n"
+    assert found(tmp_path, sql, **contract, **(DATED if mode.takes_run_date else {})) == []
 
 
 @pytest.mark.parametrize(
@@ -144,11 +147,12 @@ def test_a_mistake_is_found_with_its_place(tmp_path: Path, sql: str, expected: s
     assert problem.startswith(f"stg_things.sql:{expected}")
 
 
-def test_since_is_not_for_a_snapshot(tmp_path: Path) -> None:
+def test_since_is_not_for_the_run_dates_partition(tmp_path: Path) -> None:
     sql = "select id, name, run_date as day\nfrom bronze.things\nwhere run_date between @since and @run_date"
-    [problem] = found(tmp_path, sql, write="snapshot", **DATED)
+    [problem] = found(tmp_path, sql, **OF_RUN_DATE)
     assert problem == (
-        "stg_things.sql:3:24: Query parameter 'since' not found; a SELECT of `write: snapshot` takes @run_date"
+        "stg_things.sql:3:24: Query parameter 'since' not found; a SELECT of "
+        "`write: insert_overwrite` with `partitions: run_date` takes @run_date"
     )
 
 
@@ -244,10 +248,10 @@ def test_a_given_table_that_is_not_read_is_a_mistake(reference: ReferenceEngine)
         reference.run(contract, "select * from bronze.things", contract.tests[0], {"s": parse(SOURCE, "a test")})
 
 
-def test_a_snapshot_replaces_its_days_rows_alone(reference: ReferenceEngine) -> None:
+def test_an_overwrite_replaces_its_days_rows_alone(reference: ReferenceEngine) -> None:
     standing = [{"id": 1, "day": "2026-11-19"}, {"id": 2, "day": "2026-11-20"}]
     case = {"given": {"silver.stg_things": standing, "bronze.things": [{"id": 3}]}, "expect": []}
-    contract = contract_with(case, write="snapshot", **DATED)
+    contract = contract_with(case, **OF_RUN_DATE)
     contracts = {"t": contract, "s": parse(SOURCE, "a test")}
     outcome = reference.run(
         contract, "select id, name, @run_date as day from bronze.things", contract.tests[0], contracts

@@ -1,7 +1,6 @@
 """GoogleSQL's types, and ZetaSQL's messages for them."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 from zetasql.wasi._pb2.zetasql.public import type_pb2
@@ -56,8 +55,3 @@ class Field:
     def __str__(self) -> str:
         """Name and type, as in a STRUCT."""
         return f"{self.name} {self.type}"
-
-
-def as_json(fields: Iterable[Field], names: Iterable[str]) -> tuple[Field, ...]:
-    """The same fields, with those of these names read as JSON: for strings that hold it."""
-    return tuple(replace(f, type=SqlType("JSON")) if f.name in names else f for f in fields)

@@ -13,23 +13,16 @@ from goldline.contracts.catalog import catalog
 from goldline.contracts.columns import Column
 from goldline.contracts.loading import Contract, load_all
 from goldline.contracts.table_contract import REJECTED_COLUMNS, TableContract
-from goldline.emulators.googlesql import Analyser, Field, SqlError, SqlType
+from goldline.emulators.googlesql import Analyser, Field, SqlError
 from goldline.emulators.googlesql.analyse import PARAMETERS
 from goldline.local.sqltest.contract_fields import fields_of
 from goldline.runs.ops import TABLES
 from goldline.warehouse import statements
 
-TAKEN_PARAMETERS = {
-    "merge": ("run_date", "since"),
-    "snapshot": ("run_date",),
-    "replace": ("run_date", "since"),
-    "rebuild": (),
-    "view": (),
-}
 # A spec carries the SELECT as an argument: KFP takes the first for a placeholder of its own, Vertex the second for a
 # command to run.
 NOT_IN_A_SPEC = ("{{$.", "python3")
-REASON = Field(statements.REASON, SqlType("STRING"))
+REASON = Column(name=statements.REASON, type="STRING", description="Why the row is rejected.")
 OPTIONS = 'description="for the check"'
 A_DAY = datetime.date(2026, 11, 20)
 
@@ -62,7 +55,7 @@ def check_sql(folder: Path, *, cache: Path | None = None) -> list[Problem]:
         if str(path.relative_to(folder).with_suffix("")) not in contracts
     ]
     for name, contract in contracts.items():
-        if isinstance(contract, TableContract) and contract.write != "load":
+        if isinstance(contract, TableContract) and contract.mode.has_select:
             problems += TableCheck(analyser, contract, (folder / name).with_suffix(".sql")).problems()
     return problems
 
@@ -80,11 +73,10 @@ def stage_name(step: str, contract: TableContract) -> str:
 
 def stages(contracts: Iterable[Contract]) -> dict[str, tuple[Column, ...]]:
     """The stages that a build writes between SELECT and table, as a catalog's tables."""
-    reason = Column(name=statements.REASON, type="STRING", description="Why the row is rejected.")
     found = {}
     for contract in contracts:
         if isinstance(contract, TableContract):
-            found[stage_name("raw", contract)] = contract.columns + ((reason,) if contract.rejects else ())
+            found[stage_name("raw", contract)] = _selected(contract)
             found[stage_name("stage", contract)] = contract.columns
     return found
 
@@ -100,8 +92,7 @@ class TableCheck:
 
     def problems(self) -> list[Problem]:
         """What is wrong; statements made around a SELECT that does not hold are not looked at."""
-        found = [*self._forbidden_text(), *self._select_problems()]
-        found += self._check_problems()
+        found = [*self._forbidden_text(), *self._select_problems(), *self._check_problems()]
         return found or list(self._machine_problems())
 
     def _forbidden_text(self) -> Iterator[Problem]:
@@ -110,7 +101,7 @@ class TableCheck:
                 yield self._at(start, f"{text!r} must not stand in a SELECT: the pipeline's spec carries it")
 
     def _select_problems(self) -> list[Problem]:
-        taken = {name: PARAMETERS[name] for name in TAKEN_PARAMETERS[self._contract.write]}
+        taken = {name: PARAMETERS[name] for name in self._contract.mode.parameters}
         try:
             given = self._analyser.resolve(self._select, taken)
         except SqlError as error:
@@ -120,11 +111,11 @@ class TableCheck:
     def _explained(self, error: SqlError) -> str:
         if not error.message.startswith("Query parameter"):
             return error.message
-        names = " and ".join(f"@{name}" for name in TAKEN_PARAMETERS[self._contract.write]) or "no parameter"
-        return f"{error.message}; a SELECT of `write: {self._contract.write}` takes {names}"
+        names = " and ".join(f"@{name}" for name in self._contract.mode.parameters) or "no parameter"
+        return f"{error.message}; a SELECT of {self._contract.mode} takes {names}"
 
     def _output_problems(self, given: list[Field]) -> Iterator[Problem]:
-        wanted = [*fields_of(self._contract.columns), *([REASON] if self._contract.rejects else [])]
+        wanted = fields_of(_selected(self._contract))
         yield from self._name_problems([f.name for f in given], [f.name for f in wanted])
         types = {f.name: f.type for f in wanted}
         for field in given:
@@ -177,19 +168,24 @@ class TableCheck:
         return Problem(self._sql, before.count("\n") + 1, start - before.rfind("\n"), message)
 
 
+def _selected(contract: TableContract) -> tuple[Column, ...]:
+    """The columns that the contract's SELECT gives."""
+    return contract.columns + ((REASON,) if contract.rejects else ())
+
+
 def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[str, str]]:
     """Every statement that a build makes of a contract, by the name of its step."""
     select = select.rstrip().rstrip(";")
     raw, stage = stage_name("raw", contract), stage_name("stage", contract)
-    audited = f"(\n{select}\n)" if contract.write == "view" else statements.to_publish(contract, raw, stage)
+    audited = f"(\n{select}\n)" if contract.mode.is_view else statements.to_publish(contract, raw, stage)
     for check in contract.checks:
         yield f"failing rows of {check.name}", statements.failing_rows(check, audited)
-    if contract.write == "view":
+    if contract.mode.is_view:
         yield "create_view", statements.create_view(contract, contract.table, select)
         yield "audit", statements.audit(contract, audited)
         return
     yield "raw", f"create or replace table `{raw}` options ({OPTIONS}) as\n{select}"
-    if statements.needs_stage(contract):
+    if contract.mode.needs_stage:
         yield "profile", statements.profile(contract, raw)
         staged = statements.stage(contract, raw)
         yield "stage", statements.create(stage, contract.columns, contract, staged, OPTIONS)
@@ -199,14 +195,14 @@ def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[s
     if contract.rejects:
         columns, rows = (c.name for c in REJECTED_COLUMNS), f"(\n{statements.rejects(contract, raw)}\n)"
         yield "rejects", statements.replace(contract.rejected_table, columns, rows, "run_date", [A_DAY])
-    if contract.write == "rebuild":
+    if contract.mode.replaces_table:
         rows = f"select * from {audited}"
         yield "publish", statements.create(contract.table, contract.columns, contract, rows, OPTIONS)
-    if contract.write == "merge":
+    if contract.mode.merges:
         days = [datetime.date(2026, 11, 19), A_DAY]
         yield "merge", statements.merge(contract, contract.table, stage, days)
         yield "merged", statements.merged(contract, contract.table, stage, days)
-    if contract.write == "replace":
+    if contract.mode.replaces_arrived:
         names, day = [c.name for c in contract.columns], str(contract.partition_by)
         yield "replace", statements.replace(contract.table, names, audited, day, [A_DAY])
 

@@ -85,9 +85,8 @@ def run_cases(
 
 def _with_selects(tables: Mapping[str, TableContract], folder: Path) -> Iterator[tuple[TableContract, str]]:
     for path, contract in tables.items():
-        if contract.write == "load":
-            continue
-        yield contract, (folder / f"{path}.sql").read_text(encoding="utf-8")
+        if contract.mode.has_select:
+            yield contract, (folder / f"{path}.sql").read_text(encoding="utf-8")
 
 
 def _result(

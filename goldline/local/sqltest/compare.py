@@ -1,22 +1,25 @@
 """Expected against got: rows in any order, only the columns that the expectation names, and what differs in words."""
 
 import datetime
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from goldline.contracts.columns import Row
 from goldline.contracts.table_contract import REJECTED_COLUMNS, Case, TableContract
 from goldline.emulators.googlesql import Field, NotOfTypeError, SqlType, normal
-from goldline.emulators.googlesql.sql_types import as_json
 from goldline.local.sqltest.contract_fields import fields_of
 
 if TYPE_CHECKING:
     from goldline.local.sqltest.cases import Outcome
 
 # Strings that hold JSON: compared as what they say, and written in YAML as text or as a mapping.
-REJECTED_FIELDS = as_json(fields_of(REJECTED_COLUMNS), ("key", "record"))
+REJECTED_FIELDS = [
+    replace(f, type=SqlType("JSON")) if f.name in ("key", "record") else f for f in fields_of(REJECTED_COLUMNS)
+]
 
 
 def differences(contract: TableContract, case: Case, outcome: "Outcome") -> str:
@@ -119,8 +122,4 @@ def _shown(value: object) -> str:
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, datetime.date | Decimal):
         return str(value)
-    return (
-        {None: "null", True: "true", False: "false"}[value]
-        if value is None or value is True or value is False
-        else repr(value)
-    )
+    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)

@@ -1,6 +1,5 @@
 """A case on Google's reference executor: the SELECT and the steps of a build around it, each run as SQL."""
 
-import datetime
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,18 +48,16 @@ class _Build:
         self._executor = Executor(analyser)
         self._contract = contract
         self._case = case
-        self._run_date = datetime.date.fromisoformat(case.run_date)
-        self._since = datetime.date.fromisoformat(case.since)
 
     def run(self, select: str) -> Outcome:
         self._refuse_what_is_not_read(select)
         raw = self._executor.select(
             select,
             self._case.given,
-            self._run_date if self._contract.takes_dates else None,
-            self._since if self._contract.takes_since else None,
+            self._case.run_date if self._contract.mode.takes_run_date else None,
+            self._case.since if self._contract.mode.takes_since else None,
         )
-        if self._contract.write == "view":
+        if self._contract.mode.is_view:
             self._audit(raw)
             return Outcome(raw.rows)
         rejects = self._profile(raw)
@@ -68,7 +65,7 @@ class _Build:
         self._audit(staged)
         rejected = Relation(())
         if rejects:
-            rejected = self._executor.run(statements.rejects(self._contract, RAW), {RAW: raw}, self._run_date)
+            rejected = self._executor.run(statements.rejects(self._contract, RAW), {RAW: raw}, self._case.run_date)
         return Outcome(self._published(staged).rows, rejected.rows)
 
     def _refuse_what_is_not_read(self, select: str) -> None:
@@ -87,7 +84,7 @@ class _Build:
         return int(found["rejected"])
 
     def _audit(self, staged: Relation) -> None:
-        run_date = self._run_date if self._contract.write == "snapshot" else None
+        run_date = self._case.run_date if self._contract.mode.replaces_run_date else None
         [found] = self._executor.run(statements.audit(self._contract, f"`{STAGE}`"), {STAGE: staged}, run_date).rows
         failing = {f"{', '.join(self._contract.primary_key)} is unique": found["row_count"] - found["key_count"]}
         failing["rows are of the run's date"] = found.get("outside", 0)
@@ -100,15 +97,15 @@ class _Build:
     def _published(self, staged: Relation) -> Relation:
         contract = self._contract
         standing = self._case.given.get(contract.table)
-        if not standing or contract.write == "rebuild":
+        if not standing or contract.mode.replaces_table:
             return staged
         fields = self._analyser.tables[contract.table]
         tables = {STAGE: staged, contract.table: Relation.of(contract.table, fields, standing)}
-        if contract.write == "merge":
+        if contract.mode.merges:
             return self._executor.run(_merged(contract), tables)
-        if contract.write == "replace":
+        if contract.mode.replaces_arrived:
             return self._executor.run(_replaced(contract, f"(select `{contract.partition_by}` from `{STAGE}`)"), tables)
-        return self._executor.run(_replaced(contract, "(@run_date)"), tables, self._run_date)
+        return self._executor.run(_replaced(contract, "(@run_date)"), tables, self._case.run_date)
 
 
 def _merged(contract: TableContract) -> str:

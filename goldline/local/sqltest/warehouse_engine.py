@@ -1,9 +1,8 @@
 """A case on the local warehouse: the real build, by the component's own code, in datasets of its own."""
 
-import datetime
+import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 from google.cloud import bigquery
@@ -54,7 +53,7 @@ class WarehouseEngine:
         for name in read:
             source = bigquery.Table(run.table(name), schema=fields(columns[name]))
             self._fill(source, columns[name], case.given.get(name, []))
-        if contract.write == "view":
+        if contract.mode.is_view:
             self._client.delete_table(run.table(contract.table), not_found_ok=True, timeout=TIMEOUT)
         else:
             self._fill(table_of(contract, run), contract.columns, case.given.get(contract.table, []))
@@ -78,8 +77,8 @@ class WarehouseEngine:
     def _new_run(self, case: Case) -> RunContext:
         return RunContext(
             run_id=f"test-{uuid.uuid4().hex}",
-            run_date=datetime.date.fromisoformat(case.run_date),
-            since={"test": datetime.date.fromisoformat(case.since)},
+            run_date=case.run_date,
+            since={"test": case.since},
             project=self._project,
             location=LOCATION,
             bucket=self._bucket,
@@ -106,19 +105,5 @@ def _as_json(columns: Sequence[Column], row: Row, where: str) -> dict[str, Any]:
         values = {name: normal(value, field_of(declared[name]).type, f"{where}.{name}") for name, value in row.items()}
     except NotOfTypeError as error:
         raise CaseError(str(error)) from error
-    plain: dict[str, Any] = _plain(values)
+    plain: dict[str, Any] = json.loads(json.dumps(values, default=str))  # of dates and numerics, their text
     return plain
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401, whatever a column holds
-    match value:
-        case dict():
-            return {name: _plain(inner) for name, inner in value.items()}
-        case list():
-            return [_plain(inner) for inner in value]
-        case datetime.date() | datetime.time():
-            return value.isoformat()
-        case Decimal():
-            return str(value)
-        case _:
-            return value

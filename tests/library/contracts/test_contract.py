@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +109,31 @@ WRONG_TABLES: dict[str, tuple[dict[str, Any], str]] = {
     "the version is no column": ({"version": "updated"}, "version: updated is not one of the columns"),
     "the version may be NULL": ({"version": "note"}, "version: note must have mode REQUIRED"),
     "a merge without version": ({"version": GONE}, "version: `write: merge` needs it"),
-    "a rebuild with version": ({"write": "rebuild"}, "version: `write: merge` needs it, and nothing else takes it"),
+    "a full write with version": ({"write": "full"}, "version: `write: merge` needs it, and nothing else takes it"),
     "a view with version": ({"write": "view"}, "version: `write: merge` needs it, and nothing else takes it"),
-    "a snapshot without partition": (
-        {"write": "snapshot", "version": GONE, "partition_by": GONE},
-        "partition_by: `write: snapshot` replaces whole partitions",
+    "an overwrite without partition": (
+        {"write": "insert_overwrite", "partitions": "arrived", "version": GONE, "partition_by": GONE},
+        "partition_by: `write: insert_overwrite` replaces whole partitions",
     ),
+    "an overwrite of nobody knows which partitions": (
+        {"write": "insert_overwrite", "version": GONE},
+        "partitions: `write: insert_overwrite` needs it, and nothing else takes it",
+    ),
+    "a merge of partitions": (
+        {"partitions": "arrived"},
+        "partitions: `write: insert_overwrite` needs it, and nothing else takes it",
+    ),
+    "partitions nobody knows": ({"partitions": "touched"}, "partitions: Input should be 'run_date' or 'arrived'"),
+    "a write mode that is a list": ({"write": ["merge"]}, "write: Input should be"),
+    "the old word snapshot": (
+        {"write": "snapshot", "version": GONE},
+        "write: `snapshot` is now `write: insert_overwrite` with `partitions: run_date`",
+    ),
+    "the old word replace": (
+        {"write": "replace", "version": GONE},
+        "write: `replace` is now `write: insert_overwrite` with `partitions: arrived`",
+    ),
+    "the old word rebuild": ({"write": "rebuild", "version": GONE}, "write: `rebuild` is now `write: full`"),
     "a view with a partition": (
         {"write": "view", "version": GONE, "cluster_by": []},
         "write: a view has neither partition_by, cluster_by nor rejects",
@@ -140,7 +160,7 @@ WRONG_TABLES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a test's date is none": (
         {"tests": [{"name": "t", "run_date": "20 November", "given": {}, "expect": []}]},
-        "tests.t.run_date: String should match pattern",
+        "tests.t.run_date: Input should be a valid date",
     ),
     "a STRUCT without fields": (
         {"columns": [ID, DAY, CHANGED, struct()]},
@@ -258,7 +278,7 @@ def test_a_date_without_quotes_is_a_date_of_a_test(tmp_path: Path) -> None:
     )
     contract = load(written(tmp_path, text))
     assert isinstance(contract, TableContract)
-    assert (contract.tests[0].run_date, contract.tests[0].since) == ("2026-11-20", "2026-11-18")
+    assert (contract.tests[0].run_date, contract.tests[0].since) == (date(2026, 11, 20), date(2026, 11, 18))
 
 
 # A folder of contracts
@@ -284,6 +304,14 @@ def wrong_folder(folder: Path) -> str:
 def test_a_table_has_its_select_beside_it(tmp_path: Path) -> None:
     (good_folder(tmp_path) / "orders" / "stg_orders.sql").unlink()
     assert wrong_folder(tmp_path) == "orders/stg_orders.yml: no SELECT beside it, expected stg_orders.sql"
+
+
+def test_a_table_that_a_component_loads_has_no_select_beside_it(tmp_path: Path) -> None:
+    written(
+        good_folder(tmp_path) / "orders",
+        changed(TABLE, {"write": "load", "version": GONE, "checks": GONE, "tests": GONE}),
+    )
+    assert wrong_folder(tmp_path) == ("orders/stg_orders.yml: `write: load` has no SELECT, but there is stg_orders.sql")
 
 
 def test_a_file_is_named_after_its_table(tmp_path: Path) -> None:

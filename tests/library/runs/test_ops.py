@@ -20,7 +20,7 @@ TABLE = {
     "description": "Orders.",
     "grain": "One row per order.",
     "primary_key": ["id"],
-    "write": "rebuild",
+    "write": "full",
     "columns": [ID],
 }
 SOURCE = {
@@ -100,4 +100,4 @@ def test_the_order_of_contracts_does_not_matter() -> None:
 
 def test_every_name_that_a_contract_makes_is_in_the_catalog() -> None:
     found = contracts().values()
-    assert names({**catalog(found, TABLES)}) == {name for c in found for name in c.names}
+    assert names({**catalog(found, TABLES)}) == {name for c in found for name in c.tables}

@@ -54,12 +54,13 @@ MERGE = {
     "columns": COLUMNS,
     "checks": [{"name": "amounts are not negative", "where": "amount < 0"}],
 }
-SNAPSHOT = {
+OVERWRITE = {
     "table": "gold.agg_things",
     "description": "Things as of a day.",
     "grain": "One row per thing and day.",
     "primary_key": ["as_of", "id"],
-    "write": "snapshot",
+    "write": "insert_overwrite",
+    "partitions": "run_date",
     "partition_by": "as_of",
     "columns": [
         {"name": "as_of", "type": "DATE", "mode": "REQUIRED", "description": "The day."},
@@ -67,18 +68,18 @@ SNAPSHOT = {
         COLUMNS[2],
     ],
 }
-SNAPSHOT_SELECT = (
+OVERWRITE_SELECT = (
     "select @run_date as as_of, id, max(amount) as amount from bronze.things where arrived <= @run_date group by id"
 )
-REBUILD = {
+FULL = {
     "table": "gold.dim_thing",
     "description": "Things.",
     "grain": "One row per thing.",
     "primary_key": ["id"],
-    "write": "rebuild",
+    "write": "full",
     "columns": [COLUMNS[0], COLUMNS[2]],
 }
-REBUILD_SELECT = "select id, max(amount) as amount from bronze.things group by id"
+FULL_SELECT = "select id, max(amount) as amount from bronze.things group by id"
 
 
 def contract(base: dict[str, Any], **changes: Any) -> TableContract:
@@ -205,17 +206,17 @@ def test_a_warning_is_recorded_and_publishes(shop: Shop) -> None:
 def test_what_goes_without_saying_is_checked_too(shop: Shop, select: str, said: str) -> None:
     shop.give(("a", "2026-11-18", 1, 1, "2026-11-20"))
     with pytest.raises(AuditError, match=said):
-        shop.build(contract(REBUILD), select)
+        shop.build(contract(FULL), select)
     with pytest.raises(NotFound):
         shop.client.get_table(shop.run.table("gold.dim_thing"))
 
 
-def test_a_snapshot_replaces_its_date_alone(shop: Shop) -> None:
+def test_an_overwrite_of_the_run_date_replaces_that_date_alone(shop: Shop) -> None:
     shop.give(("a", "2026-11-18", 1, 1, "2026-11-20"))
-    shop.build(contract(SNAPSHOT), SNAPSHOT_SELECT)
-    shop.build(contract(SNAPSHOT), SNAPSHOT_SELECT, shop.new_run(DAY + timedelta(days=1)))
+    shop.build(contract(OVERWRITE), OVERWRITE_SELECT)
+    shop.build(contract(OVERWRITE), OVERWRITE_SELECT, shop.new_run(DAY + timedelta(days=1)))
     shop.give(("a", "2026-11-18", 9, 2, "2026-11-20"), ("b", "2026-11-18", 4, 1, "2026-11-20"))
-    result = shop.build(contract(SNAPSHOT), SNAPSHOT_SELECT)
+    result = shop.build(contract(OVERWRITE), OVERWRITE_SELECT)
     assert counts(result) == (2, 2, 0, 0)
     assert shop.rows("gold.agg_things", order="1, 2") == [
         (DAY, "a", 9),
@@ -223,26 +224,26 @@ def test_a_snapshot_replaces_its_date_alone(shop: Shop) -> None:
         (DAY + timedelta(days=1), "a", 1),
     ]
     # A date without rows leaves none.
-    shop.build(contract(SNAPSHOT), f"{SNAPSHOT_SELECT} having max(amount) > 100")
+    shop.build(contract(OVERWRITE), f"{OVERWRITE_SELECT} having max(amount) > 100")
     assert shop.rows("gold.agg_things") == [(DAY + timedelta(days=1), "a", 1)]
     with pytest.raises(AuditError, match="rows are of the run's date"):
-        shop.build(contract(SNAPSHOT), SNAPSHOT_SELECT.replace("@run_date as as_of", "date '2026-01-01' as as_of"))
+        shop.build(contract(OVERWRITE), OVERWRITE_SELECT.replace("@run_date as as_of", "date '2026-01-01' as as_of"))
 
 
-def test_a_rebuild_keeps_modes_and_descriptions(shop: Shop) -> None:
+def test_a_table_made_anew_keeps_modes_and_descriptions(shop: Shop) -> None:
     shop.give(("a", "2026-11-18", 1, 1, "2026-11-20"))
     for _ in range(2):
-        assert counts(shop.build(contract(REBUILD), REBUILD_SELECT)) == (1, 1, 0, 0)
+        assert counts(shop.build(contract(FULL), FULL_SELECT)) == (1, 1, 0, 0)
     table = shop.client.get_table(shop.run.table("gold.dim_thing"))
     assert table.description == "Things. One row per thing."
     found = [(f.name, f.mode, f.description) for f in table.schema]
     assert found == [("id", "REQUIRED", "The thing."), ("amount", "REQUIRED", "How much.")]
 
 
-def test_a_rebuild_takes_any_change_of_its_contract(shop: Shop) -> None:
+def test_a_table_made_anew_takes_any_change_of_its_contract(shop: Shop) -> None:
     shop.give(("a", "2026-11-18", 1, 1, "2026-11-20"))
-    shop.build(contract(REBUILD), REBUILD_SELECT)
-    changed = contract(REBUILD, columns=[COLUMNS[0], {**COLUMNS[2], "type": "STRING"}], cluster_by=["id"])
+    shop.build(contract(FULL), FULL_SELECT)
+    changed = contract(FULL, columns=[COLUMNS[0], {**COLUMNS[2], "type": "STRING"}], cluster_by=["id"])
     shop.build(changed, "select id, cast(max(amount) as string) as amount from bronze.things group by id")
     assert shop.rows("gold.dim_thing") == [("a", "1")]
     assert shop.client.get_table(shop.run.table("gold.dim_thing")).clustering_fields == ["id"]
@@ -250,13 +251,13 @@ def test_a_rebuild_takes_any_change_of_its_contract(shop: Shop) -> None:
 
 def test_a_view_is_checked_and_made(shop: Shop) -> None:
     shop.give(("a", "2026-11-18", 1, 1, "2026-11-20"))
-    view = contract(REBUILD, write="view", checks=[{"name": "small", "where": "amount > 5"}])
-    assert counts(shop.build(view, REBUILD_SELECT)) == (1, 1, 0, 0)
+    view = contract(FULL, write="view", checks=[{"name": "small", "where": "amount > 5"}])
+    assert counts(shop.build(view, FULL_SELECT)) == (1, 1, 0, 0)
     shop.give(("b", "2026-11-18", 3, 1, "2026-11-20"))
     assert shop.rows("gold.dim_thing") == [("a", 1), ("b", 3)]
     shop.give(("c", "2026-11-18", 30, 1, "2026-11-20"))
     with pytest.raises(AuditError, match="'small': 1 rows fail") as failed:
-        shop.build(view, REBUILD_SELECT)
+        shop.build(view, FULL_SELECT)
     hint = str(failed.value).split("See them: ")[1]
     assert [row["id"] for row in shop.client.query_and_wait(hint)] == ["c"]
 
@@ -302,7 +303,7 @@ def test_any_other_change_is_refused_until_the_table_is_made_anew(
 
 def test_a_prefix_keeps_a_developers_tables_apart(shop: Shop) -> None:
     shop.give(("a", "2026-11-18", 1, 1, "2026-11-20"))
-    shop.build(contract(REBUILD), REBUILD_SELECT)
+    shop.build(contract(FULL), FULL_SELECT)
     assert shop.run.table("gold.dim_thing").split(".")[1].startswith(shop.run.dataset_prefix)
     with pytest.raises(NotFound):
         shop.client.get_table(f"{shop.run.project}.gold.dim_thing_{shop.run.dataset_prefix}")
@@ -317,7 +318,7 @@ def test_stages_are_gone_after_a_build_and_stay_after_a_failure(shop: Shop) -> N
     assert any("stage_silver_stg_things" in name for name in left)
     hint = str(failed.value).split("See them: ")[1]
     assert [row["id"] for row in shop.client.query_and_wait(hint)] == ["a"]
-    shop.build(contract(REBUILD), REBUILD_SELECT)
+    shop.build(contract(FULL), FULL_SELECT)
     assert not any("dim_thing" in table.table_id for table in shop.client.list_tables(ops))
 
 
@@ -334,11 +335,13 @@ def test_a_retried_task_does_its_work_once(shop: Shop, monkeypatch: pytest.Monke
     assert len(list(shop.client.list_jobs(max_results=1000))) > before
 
 
-@pytest.mark.parametrize("write", ["merge", "replace"])
+@pytest.mark.parametrize(
+    "mode", [{"write": "merge"}, {"write": "insert_overwrite", "partitions": "arrived", "version": None}], ids=str
+)
 def test_a_try_that_died_after_publishing_is_finished_by_the_next(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, write: str
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, mode: dict[str, Any]
 ) -> None:
-    made = contract(MERGE, write=write, version="version" if write == "merge" else None)
+    made = contract(MERGE, **mode)
     shop.give(("a", "2026-11-18", 1, 1, "2026-11-20"), ("b", "2026-11-18", None, 1, "2026-11-20"))
     run = shop.new_run()
 

@@ -48,7 +48,7 @@ def test_every_contracts_table_is_there_after_it(client: bigquery.Client, new_ru
     assert (card.run_date, card.since) == (DAY, {})
     assert RunContext.parse(Lake(run.project, BUCKET).read_text(f"{card.records}/run.json")) == card
     for contract in contracts().values():
-        if isinstance(contract, TableContract) and contract.write == "view":
+        if isinstance(contract, TableContract) and contract.mode.is_view:
             view = client.get_table(run.table(contract.table))
             assert [f.name for f in view.schema] == [c.name for c in contract.columns]
             assert list(client.query_and_wait(f"select * from `{run.table(contract.table)}`")) == []

@@ -35,7 +35,7 @@ NEW = {"name": "town", "type": "STRING", "description": "Town."}
 
 
 def contract(columns: list[dict[str, Any]] = COLUMNS, **change: Any) -> TableContract:
-    content: dict[str, Any] = {"table": "gold.fct_orders", "write": "rebuild"}
+    content: dict[str, Any] = {"table": "gold.fct_orders", "write": "full"}
     content |= {"description": "Orders.", "grain": "One row per order."}
     content |= {"primary_key": ["id"], "partition_by": "day", "cluster_by": ["id"], "columns": columns, **change}
     made = parse(content, "a test")
