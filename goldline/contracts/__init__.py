@@ -1,1 +1,1 @@
-"""What tables and sources promise: contracts, SQL text, the catalog."""
+"""Promises of tables and sources: contracts, SQL text, the catalog."""

@@ -52,7 +52,7 @@ def parse(content: Mapping[str, Any], where: str) -> Contract:
 
 
 def load_all(folder: Path) -> dict[str, Contract]:
-    """All contracts below a folder, by the path of their file without its suffix, such as `sales/stg_sales`.
+    """All contracts below a folder, by the path of their file without its suffix, such as `orders/stg_orders`.
 
     Raises:
         ContractError: a contract is wrong, two files name one table (as their own, a source's view or a table of

@@ -60,7 +60,7 @@ class SourceColumn(Column):
 
 
 class SourceContract(ContractModel):
-    """What a source promises, where its files lie, and what becomes of personal data.
+    """Promise of a source, where its files lie, and what becomes of personal data.
 
     Attributes:
         source: the external table over the files; the view on their newest commits is named alike without `ext_`.
@@ -124,12 +124,12 @@ class SourceContract(ContractModel):
 
     @property
     def name(self) -> str:
-        """`sales` of `bronze.ext_sales`: the source's name, its view's, and its folder's in the lake."""
+        """`orders` of `bronze.ext_orders`: the source's name, its view's, and its folder's in the lake."""
         return bare_name(self.source.split(".")[1])
 
     @property
     def view(self) -> str:
-        """The view that shows each date's newest commit: `bronze.sales`."""
+        """The view that shows each date's newest commit: `bronze.orders`."""
         return f"bronze.{self.name}"
 
     @property

@@ -1,4 +1,4 @@
-"""What can be known of a SELECT without an engine: which tables it reads, and how it reads them under a prefix."""
+"""Facts of a SELECT that are known without an engine: which tables it reads, and how it reads them under a prefix."""
 
 from collections.abc import Container
 

@@ -45,10 +45,10 @@ class Case(ContractModel):
 
 
 class TableContract(ContractModel):
-    """What a table promises, and how its SELECT is published.
+    """Promise of a table, and how its SELECT is published.
 
     Attributes:
-        table: dataset and name, such as `silver.stg_sales`.
+        table: dataset and name, such as `silver.stg_orders`.
         grain: one sentence: what one row is.
         version: merge only: a row is replaced by one with a greater version; ties are decided by content.
         write: how the rows become the table; `load`: a component loads it, and there is no SELECT.
@@ -121,7 +121,7 @@ class TableContract(ContractModel):
 
     @property
     def mode(self) -> WriteMode:
-        """What `write` and `partitions` stand for."""
+        """The write mode that `write` and `partitions` name."""
         return WRITE_MODES[self.write, self.partitions]
 
     def column(self, name: str) -> Column:
@@ -130,17 +130,17 @@ class TableContract(ContractModel):
 
     @property
     def dataset(self) -> str:
-        """`silver` of `silver.stg_sales`."""
+        """`silver` of `silver.stg_orders`."""
         return self.table.split(".")[0]
 
     @property
     def name(self) -> str:
-        """`stg_sales` of `silver.stg_sales`."""
+        """`stg_orders` of `silver.stg_orders`."""
         return self.table.split(".")[1]
 
     @property
     def rejected_table(self) -> str:
-        """Where rejected rows go: `silver.rejected_sales` for `silver.stg_sales`."""
+        """Where rejected rows go: `silver.rejected_orders` for `silver.stg_orders`."""
         return f"silver.rejected_{bare_name(self.name)}"
 
     @property

@@ -10,5 +10,5 @@ TableName = Annotated[str, Field(pattern=rf"^({'|'.join(DATASETS)})\.[a-z][a-z0-
 
 
 def bare_name(name: str) -> str:
-    """A table's name without its layer's prefix: `sales` of `stg_sales`."""
+    """A table's name without its layer's prefix: `orders` of `stg_orders`."""
     return next((name.removeprefix(p) for p in LAYER_PREFIXES if name.startswith(p)), name)

@@ -1,1 +1,1 @@
-"""What `goldline test` does: SQL is judged by Google's analyser, and the contracts' unit tests run on two engines."""
+"""`goldline test`: SQL is judged by Google's analyser, and the contracts' unit tests run on two engines."""

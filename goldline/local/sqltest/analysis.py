@@ -67,7 +67,7 @@ def analyser_of(contracts: Collection[Contract], cache: Path | None = None) -> A
 
 
 def stage_name(step: str, contract: TableContract) -> str:
-    """What a stage of the table is called where it is only analysed."""
+    """Name of a stage of the table where it is only analysed."""
     return f"ops.{step}_{contract.dataset}_{contract.name}"
 
 
@@ -91,7 +91,7 @@ class TableCheck:
         self._select = sql.read_text(encoding="utf-8")
 
     def problems(self) -> list[Problem]:
-        """What is wrong; statements made around a SELECT that does not hold are not looked at."""
+        """Mistakes of the table; statements made around a SELECT that does not hold are not looked at."""
         found = [*self._forbidden_text(), *self._select_problems(), *self._check_problems()]
         return found or list(self._machine_problems())
 

@@ -18,18 +18,18 @@ class CaseError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a build left behind: the table's rows, and those that it rejected as its rejects table has them."""
+    """Rows that a build left behind: the table's rows, and those that it rejected as its rejects table has them."""
 
     rows: Sequence[Row]
     rejected: Sequence[Row] = ()
 
 
 class Engine(Protocol):
-    """What can build a table from a case's rows."""
+    """An engine that builds a table from a case's rows."""
 
     @property
     def name(self) -> str:
-        """What results call it."""
+        """The engine's name in results."""
 
     def run(self, contract: TableContract, select: str, case: Case, contracts: Mapping[str, Contract]) -> Outcome:
         """Put the given rows into their tables, build the table, and read it.

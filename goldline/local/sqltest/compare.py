@@ -23,7 +23,7 @@ REJECTED_FIELDS = [
 
 
 def differences(contract: TableContract, case: Case, outcome: "Outcome") -> str:
-    """What differs between what a case expects and what came, a line a finding; empty when nothing does."""
+    """Differences between the rows that a case expects and those that came, a line a finding; empty if none."""
     fields = fields_of(contract.columns)
     try:
         found = _compared("row", fields, contract.primary_key, case.expect, outcome.rows)
