@@ -7,8 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from goldline.contracts.contract import Case, Row, SourceContract, TableContract
-from goldline.local.sqltest import ReferenceEngine
+from goldline.contracts.columns import Row
+from goldline.contracts.source_contract import SourceContract
+from goldline.contracts.table_contract import Case, TableContract
+from goldline.local.sqltest.reference_engine import ReferenceEngine
 from goldline.privacy.masks import Treatment
 from goldline.privacy.pseudonym import Key
 from goldline.spec.tables import contracts, select

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from components.clickstream.generate_clickstream.click_lines import chunks as click_chunks
 from components.clickstream.generate_clickstream.visits import Shop
-from goldline.local.sqltest import ReferenceEngine
+from goldline.local.sqltest.reference_engine import ReferenceEngine
 from tests.support.lake_nights import Folders, Warehouse, lines_of, told
 
 pytestmark = pytest.mark.slow

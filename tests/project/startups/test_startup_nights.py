@@ -9,7 +9,7 @@ import pytest
 
 from components.startups.generate_startups.startup_lines import chunks as startup_chunks
 from components.startups.generate_startups.startup_register import Register
-from goldline.local.sqltest import ReferenceEngine
+from goldline.local.sqltest.reference_engine import ReferenceEngine
 from tests.support.lake_nights import KEY, Folders, Warehouse, lines_of, told
 
 pytestmark = pytest.mark.slow
