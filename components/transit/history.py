@@ -13,7 +13,6 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from goldline.contracts.columns import Column
 from goldline.lake import Found
 
 LOG = logging.getLogger(__name__)
@@ -29,38 +28,14 @@ LAST = "trips"  # the file that is written last, and bears it
 LAST_PATH = re.compile(rf"/service_date=\d{{4}}-\d\d-\d\d/[0-9a-f]+/{LAST}\.csv\.gz$")
 GZIP = 16 + 15  # zlib's wbits of a gzip file
 
-_STOP_TIMES = {
-    "trip_uid": ("STRING", "Identifies the trip: epoch second of its start, `_`, and the id of its path."),
-    "stop_id": ("STRING", "The stop, with N or S for the direction."),
-    "track": ("STRING", "The track, such as A1; often blank."),
-    "arrival_time": ("INT64", "Epoch second of the arrival; may be blank."),
-    "departure_time": ("INT64", "Epoch second of the departure; may be blank."),
-    "last_observed": ("INT64", "Epoch second at which the stop was last seen in the trip's feed."),
-    "marked_past": ("INT64", "Epoch second at which the stop was first seen to lie behind the train."),
+# The files of an archive, and their headers.
+COLUMNS = {
+    "stop_times": ("trip_uid", "stop_id", "track", "arrival_time", "departure_time", "last_observed", "marked_past"),
+    "trips": (
+        *("trip_uid", "trip_id", "route_id", "direction_id", "start_time", "vehicle_id", "last_observed"),
+        *("marked_past", "num_updates", "num_schedule_changes", "num_schedule_rewrites"),
+    ),
 }
-_TRIPS = {
-    "trip_uid": ("STRING", "Identifies the trip, as in stop_times."),
-    "trip_id": ("STRING", "The trip's id in the realtime feed."),
-    "route_id": ("STRING", "The route; the letter in the id may be another one's (6 of 6X, N of W)."),
-    "direction_id": ("INT64", "0: north, 1: south."),
-    "start_time": ("INT64", "Epoch second of the start."),
-    "vehicle_id": ("STRING", "The train."),
-    "last_observed": ("INT64", "Epoch second at which the trip was last seen."),
-    "marked_past": ("INT64", "Epoch second at which the trip was first seen to be over."),
-    "num_updates": ("INT64", "How often it was seen."),
-    "num_schedule_changes": ("INT64", "How often its stops changed."),
-    "num_schedule_rewrites": ("INT64", "How often all of its stops changed."),
-}
-
-
-def _columns(described: dict[str, tuple[str, str]]) -> tuple[Column, ...]:
-    return tuple(
-        Column.model_validate({"name": name, "type": kind, "description": text})
-        for name, (kind, text) in described.items()
-    )
-
-
-COLUMNS: dict[str, tuple[Column, ...]] = {"stop_times": _columns(_STOP_TIMES), "trips": _columns(_TRIPS)}
 
 
 class HistoryFile(BaseModel):

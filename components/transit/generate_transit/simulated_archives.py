@@ -57,7 +57,7 @@ def archive(city: City, day: datetime.date, trains: Traffic) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, table in (("stop_times", _stop_times(city, trains)), ("trips", _trips(city, trains))):
-            content = _csv(table, [c.name for c in COLUMNS[name]])
+            content = _csv(table)
             info = tarfile.TarInfo(member(day, name))
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
@@ -146,7 +146,7 @@ def _stop_times(city: City, trains: Traffic) -> pa.Table:
         trains.arrivals + 11,
         pa.array(trains.arrivals + 41, mask=_draws(city, trains, "no mark") < NO_MARK),
     ]
-    return pa.table(columns, names=[c.name for c in COLUMNS["stop_times"]])
+    return pa.table(columns, names=COLUMNS["stop_times"])
 
 
 def _trips(city: City, trains: Traffic) -> pa.Table:
@@ -167,7 +167,7 @@ def _trips(city: City, trains: Traffic) -> pa.Table:
         updates // 60,
         np.zeros(count, np.int64),
     ]
-    table = pa.table(columns, names=[c.name for c in COLUMNS["trips"]])
+    table = pa.table(columns, names=COLUMNS["trips"])
     return table.filter(pa.array(~_is_untold(city, trains)))
 
 
@@ -178,8 +178,8 @@ def _is_untold(city: City, trains: Traffic) -> Flags:
     return untold
 
 
-def _csv(table: pa.Table, columns: list[str]) -> bytes:
+def _csv(table: pa.Table) -> bytes:
     out = io.BytesIO()
-    out.write((",".join(columns) + "\n").encode())
+    out.write((",".join(table.column_names) + "\n").encode())
     arrow_csv.write_csv(table, out, arrow_csv.WriteOptions(include_header=False, quoting_style="none"))
     return out.getvalue()

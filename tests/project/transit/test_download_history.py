@@ -27,7 +27,7 @@ NewLake = Callable[..., RunContext]
 DAY = date(2026, 11, 20)
 HASTY = DownloadLimits(silence=2.0, tries=3, pause=0.01)
 PATH = "/subwaydatanyc_YYYY-MM-DD_csv.tar.xz"
-HEADERS = {name: ",".join(c.name for c in columns) for name, columns in COLUMNS.items()}
+HEADERS = {name: ",".join(columns) for name, columns in COLUMNS.items()}
 ROWS = {
     "stop_times": "1_1..S03R,101S,1,1,2,3,4\n1_1..S03R,103S,,5,,,\n",
     "trips": "1_1..S03R,1_1..S03R,1,1,1,v,2,2,3,0,0\n",

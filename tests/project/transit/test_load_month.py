@@ -32,7 +32,7 @@ from goldline.warehouse.schema import ensure
 pytestmark = pytest.mark.slow
 
 STOPS = "trip_uid,stop_id,track,arrival_time,departure_time,last_observed,marked_past"
-TRIPS = ",".join(c.name for c in COLUMNS["trips"])
+TRIPS = ",".join(COLUMNS["trips"])
 TRIP = "1_A..N,1,A,0,1,v,1,1,1,0,0"
 DAY = date(2026, 11, 20)
 NewRun = Callable[..., RunContext]

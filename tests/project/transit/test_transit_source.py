@@ -47,7 +47,7 @@ def csv_files(packed: bytes, day: date) -> dict[str, Rows]:
             stream = tar.extractfile(member(day, name))
             assert stream
             reader = csv.DictReader(io.TextIOWrapper(stream, "utf-8"))
-            assert reader.fieldnames == [c.name for c in columns]
+            assert reader.fieldnames == list(columns)
             found[name] = list(reader)
     return found
 
