@@ -26,6 +26,7 @@ from pathlib import Path
 from bench.machine import described
 from components.transit.generate_transit.city import City
 from components.transit.generate_transit.simulated_feed import feed
+from goldline.contracts.contract import TableContract, load_all
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Stack
 from goldline.runs.context import RunContext
@@ -35,6 +36,7 @@ TRIES = 3
 SECONDS_MAX, MEGABYTES_MAX = 10.0, 500.0
 PACKAGES = ("pyarrow", "pandas", "requests", "google-cloud-storage")
 WAYS = ("goldline", "pandas")
+TABLES = {c.table: c for c in load_all(Path(__file__).parents[1] / "sql").values() if isinstance(c, TableContract)}
 
 
 def full_size(stop_times: int) -> bytes:
@@ -59,7 +61,7 @@ def ours(url: str, bucket: str) -> int:
     run = RunContext(
         run_id="bench", run_date=date(2025, 11, 18), since={}, project=PROJECT, location="US", bucket=bucket
     )
-    found = download_gtfs(run, url)
+    found = download_gtfs(run, TABLES, url)
     if not found.is_new or found.manifest.findings:
         raise RuntimeError(f"expected a new feed without findings, got {found}")
     return found.manifest.files["stop_times"].rows

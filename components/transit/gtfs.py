@@ -1,256 +1,116 @@
-"""GTFS Schedule as goldline keeps it: which files and columns it knows, how they are typed, and where a feed lies.
+"""GTFS Schedule as goldline keeps it: which files of a feed are kept, which of their columns must be there.
 
-Source of names, types and rules: https://gtfs.org/documentation/schedule/reference/. Values are as the feed has them,
+Columns, types and keys are those of the tables' contracts, sql/transit/gtfs_<file>.yml; here stands what no contract
+can say. Source of names and rules: https://gtfs.org/documentation/schedule/reference/. Values are as the feed has them,
 with three exceptions: dates are dates, times are seconds after noon minus 12 hours of the service day (so 27:10:00 is
 97,800 on any day, also where a clock change makes it 23 or 25 hours long), and what is blank is NULL.
 """
 
 import datetime
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from goldline.contracts.columns import Column
+from goldline.contracts.table_contract import TableContract
 
 FOLDER = "bronze/gtfs"
 ARCHIVE, MANIFEST = "gtfs.zip", "manifest.json"
+PREFIX = "bronze.gtfs_"  # of the tables that files are loaded into
+FEED = f"{PREFIX}feed"  # tells of the feed as a whole, no file of it
+# Besides these: stops.txt, unless all service is on demand in zones; and calendar.txt or calendar_dates.txt.
+REQUIRED_FILES = ("agency", "routes", "trips", "stop_times")
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+# Columns without which a file cannot be used. Rows that leave them blank are counted, and loaded all the same: so the
+# contracts do not give them the mode REQUIRED.
+REQUIRED_COLUMNS = {
+    "agency": ("agency_name", "agency_url", "agency_timezone"),
+    "stops": ("stop_id",),
+    "routes": ("route_id", "route_type"),
+    "trips": ("route_id", "service_id", "trip_id"),
+    "stop_times": ("trip_id", "stop_sequence"),
+    "calendar": ("service_id", *WEEKDAYS, "start_date", "end_date"),
+    "calendar_dates": ("service_id", "date", "exception_type"),
+    "shapes": ("shape_id", "shape_pt_lat", "shape_pt_lon", "shape_pt_sequence"),
+    "frequencies": ("trip_id", "start_time", "end_time", "headway_secs"),
+    "transfers": ("transfer_type",),
+}
+# Columns whose text is H:MM:SS and whose type is INT64, in whichever file.
+TIMES = frozenset(
+    {"arrival_time", "departure_time", "start_time", "end_time"}
+    | {"start_pickup_drop_off_window", "end_pickup_drop_off_window"}
+)
 
 
 @dataclass(frozen=True)
 class GtfsFile:
-    """A file of a feed.
+    """A file of a feed that is kept.
 
     Attributes:
         name: without `.txt`; also the name of its Parquet file.
-        columns: all that goldline knows, typed.
-        required: columns without which the file cannot be used.
+        columns: those that are kept, typed.
         key: columns that identify a row, if any do.
-        times: columns whose text is H:MM:SS and whose type here is INT64.
     """
 
     name: str
-    description: str
     columns: tuple[Column, ...]
-    required: tuple[str, ...]
     key: tuple[str, ...]
 
     @property
-    def table(self) -> str:
-        """The bronze table of the file: `bronze.gtfs_stops`."""
-        return f"bronze.gtfs_{self.name}"
-
-    @property
-    def times(self) -> frozenset[str]:
-        """Columns that hold seconds after noon minus 12 hours."""
-        return frozenset(c.name for c in self.columns if c.description.endswith(SECONDS))
+    def required(self) -> tuple[str, ...]:
+        """Columns without which the file cannot be used."""
+        return REQUIRED_COLUMNS.get(self.name, ())
 
 
-SECONDS = "seconds after noon minus 12 hours of the service day."
-_TYPES = {"id": "STRING", "text": "STRING", "int": "INT64", "number": "FLOAT64", "date": "DATE", "time": "INT64"}
+def _file(name: str, key: str, columns: str) -> GtfsFile:
+    """A file from text: its columns as `name:TYPE`, a STRING where no type is given."""
+    pairs = (column.partition(":") for column in columns.split())
+    made = ({"name": column, "type": kind or "STRING", "description": "As GTFS has it."} for column, _, kind in pairs)
+    return GtfsFile(name, tuple(Column.model_validate(column) for column in made), tuple(key.split()))
 
 
-def _file(name: str, description: str, key: str, columns: str) -> GtfsFile:
-    """A file from a table of text: name, kind (with `!` where the column is required) and description a line."""
-    found, required = [], []
-    for line in columns.strip().splitlines():
-        column, kind, text = line.split(maxsplit=2)
-        if kind.endswith("!"):
-            required.append(column)
-        kind = kind.rstrip("!")
-        text = f"{text.removesuffix('.')}: {SECONDS}" if kind == "time" else text
-        found.append(Column.model_validate({"name": column, "type": _TYPES[kind], "description": text}))
-    return GtfsFile(name, description, tuple(found), tuple(required), tuple(key.split()))
-
-
-_ALL = (
-    _file(
-        "agency",
-        "Who runs the service.",
-        "agency_id",
-        """
-        agency_id        id     Identifies the agency; may be absent where there is one only.
-        agency_name      text!  Its full name.
-        agency_url       text!  Its website.
-        agency_timezone  text!  Its time zone, such as America/New_York; the same for all agencies of a feed.
-        agency_lang      text   Its language.
-        agency_phone     text   Its telephone number.
-        agency_fare_url  text   Where tickets are sold.
-        agency_email     text   Its e-mail address for customers.
-        """,
-    ),
-    _file(
-        "stops",
-        "Where vehicles stop, and the stations that those places belong to.",
-        "stop_id",
-        """
-        stop_id              id!     Identifies the stop, platform, station or entrance.
-        stop_code            text    What riders know it by.
-        stop_name            text    Its name.
-        tts_stop_name        text    Its name, to be read aloud.
-        stop_desc            text    What else there is to say of it.
-        stop_lat             number  Latitude in degrees, WGS 84.
-        stop_lon             number  Longitude in degrees, WGS 84.
-        zone_id              id      Its fare zone.
-        stop_url             text    Its page on the web.
-        location_type        int     0 or blank: stop or platform, 1: station, 2: entrance, 3: node, 4: boarding area.
-        parent_station       id      The station that it belongs to.
-        stop_timezone        text    Its time zone, if not the agency's.
-        wheelchair_boarding  int     0: not known, 1: possible, 2: not possible.
-        level_id             id      Its level in the station.
-        platform_code        text    Its platform, such as 3 or G.
-        """,
-    ),
-    _file(
-        "routes",
-        "Groups of trips that riders know as one service.",
-        "route_id",
-        """
-        route_id             id!   Identifies the route.
-        agency_id            id    Its agency; may be absent where there is one only.
-        route_short_name     text  Its short name, such as 6X.
-        route_long_name      text  Its full name.
-        route_desc           text  What else there is to say of it.
-        route_type           int!  0: tram, 1: subway, 2: rail, 3: bus, 4: ferry, 5 to 12: others.
-        route_url            text  Its page on the web.
-        route_color          text  Its colour, six hexadecimal digits.
-        route_text_color     text  The colour of text upon it.
-        route_sort_order     int   Smaller comes first.
-        continuous_pickup    int   Whether riders may board between stops, 0 to 3.
-        continuous_drop_off  int   Whether riders may alight between stops, 0 to 3.
-        network_id           id    Its group of routes.
-        """,
-    ),
-    _file(
-        "trips",
-        "One vehicle's way along a route, on the dates of its service.",
-        "trip_id",
-        """
-        route_id               id!   Its route.
-        service_id             id!   The dates on which it runs: of calendar.txt or calendar_dates.txt.
-        trip_id                id!   Identifies the trip.
-        trip_headsign          text  What the vehicle shows as its destination.
-        trip_short_name        text  What riders know it by, such as a train's number.
-        direction_id           int   0 or 1: one direction and the opposite.
-        block_id               id    Trips that one vehicle makes.
-        shape_id               id    Its way on the map.
-        wheelchair_accessible  int   0: not known, 1: yes, 2: no.
-        bikes_allowed          int   0: not known, 1: yes, 2: no.
-        cars_allowed           int   0: not known, 1: yes, 2: no.
-        """,
-    ),
-    _file(
-        "stop_times",
-        "When a trip is at each of its stops.",
-        "trip_id stop_sequence",
-        """
-        trip_id                       id!     Its trip.
-        arrival_time                  time    Arrival; blank between timed stops.
-        departure_time                time    Departure; blank between timed stops.
-        stop_id                       id      Its stop.
-        location_group_id             id      Its group of stops, where riders are picked up on demand.
-        location_id                   id      Its zone, where riders are picked up on demand.
-        stop_sequence                 int!    Grows along the trip, not always by one.
-        stop_headsign                 text    What the vehicle shows from here on.
-        start_pickup_drop_off_window  time    When service on demand begins.
-        end_pickup_drop_off_window    time    When service on demand ends.
-        pickup_type                   int     Whether riders may board, 0 to 3.
-        drop_off_type                 int     Whether riders may alight, 0 to 3.
-        continuous_pickup             int     Whether riders may board up to the next stop, 0 to 3.
-        continuous_drop_off           int     Whether riders may alight up to the next stop, 0 to 3.
-        shape_dist_traveled           number  Distance along the shape, in the feed's own unit.
-        timepoint                     int     0: times are approximate, 1 or blank: exact.
-        pickup_booking_rule_id        id      How boarding is booked.
-        drop_off_booking_rule_id      id      How alighting is booked.
-        """,
-    ),
-    _file(
-        "calendar",
-        "The weekdays on which a service runs, between two dates.",
-        "service_id",
-        """
-        service_id  id!    Identifies the service.
-        monday      int!   1: runs on Mondays.
-        tuesday     int!   1: runs on Tuesdays.
-        wednesday   int!   1: runs on Wednesdays.
-        thursday    int!   1: runs on Thursdays.
-        friday      int!   1: runs on Fridays.
-        saturday    int!   1: runs on Saturdays.
-        sunday      int!   1: runs on Sundays.
-        start_date  date!  First date.
-        end_date    date!  Last date, inclusive.
-        """,
-    ),
-    _file(
-        "calendar_dates",
-        "Dates on which a service runs besides, or does not.",
-        "service_id date",
-        """
-        service_id      id!    The service.
-        date            date!  The date.
-        exception_type  int!   1: it runs, 2: it does not.
-        """,
-    ),
+# Files that the rules read and no table holds, so that no contract tells of them.
+NOT_LOADED = (
     _file(
         "shapes",
-        "Points of the ways on the map.",
         "shape_id shape_pt_sequence",
-        """
-        shape_id             id!      Identifies the shape.
-        shape_pt_lat         number!  Latitude in degrees, WGS 84.
-        shape_pt_lon         number!  Longitude in degrees, WGS 84.
-        shape_pt_sequence    int!     Grows along the shape, not always by one.
-        shape_dist_traveled  number   Distance from the first point, in the feed's own unit.
-        """,
+        "shape_id shape_pt_lat:FLOAT64 shape_pt_lon:FLOAT64 shape_pt_sequence:INT64 shape_dist_traveled:FLOAT64",
     ),
     _file(
         "frequencies",
-        "Trips that are repeated at an interval.",
         "trip_id start_time",
-        """
-        trip_id       id!    The trip that is repeated.
-        start_time    time!  First departure from the first stop.
-        end_time      time!  When the interval changes or service ends.
-        headway_secs  int!   Seconds between departures.
-        exact_times   int    0 or blank: by interval, 1: by schedule.
-        """,
+        "trip_id start_time:INT64 end_time:INT64 headway_secs:INT64 exact_times:INT64",
     ),
     _file(
         "transfers",
-        "How to change between stops, routes or trips.",
         "",
-        """
-        from_stop_id       id    Where it begins.
-        to_stop_id         id    Where it ends.
-        from_route_id      id    The route before.
-        to_route_id        id    The route after.
-        from_trip_id       id    The trip before.
-        to_trip_id         id    The trip after.
-        transfer_type      int!  0 or blank: recommended, 1: timed, 2: takes a time, 3: not possible, 4 and 5: in seat.
-        min_transfer_time  int   Seconds that it takes.
-        """,
-    ),
-    _file(
-        "feed_info",
-        "Who published the feed, and for which dates.",
-        "",
-        """
-        feed_publisher_name  text!  Who published it.
-        feed_publisher_url   text!  Its website.
-        feed_lang            text!  The feed's language.
-        default_lang         text   The language of its texts, where it is not known.
-        feed_start_date      date   First date for which it is complete.
-        feed_end_date        date   Last date for which it is complete.
-        feed_version         text   The publisher's version.
-        feed_contact_email   text   Whom to write to.
-        feed_contact_url     text   Where to ask.
-        """,
+        "from_stop_id to_stop_id from_route_id to_route_id from_trip_id to_trip_id"
+        " transfer_type:INT64 min_transfer_time:INT64",
     ),
 )
-FILES: dict[str, GtfsFile] = {file.name: file for file in _ALL}
-# Besides these: stops.txt, unless all service is on demand in zones; and calendar.txt or calendar_dates.txt.
-REQUIRED_FILES = ("agency", "routes", "trips", "stop_times")
+
+
+def contracts_by_file(contracts: Mapping[str, TableContract]) -> dict[str, TableContract]:
+    """The contracts of the tables that a feed's files are loaded into, by the file's name."""
+    return {t.removeprefix(PREFIX): c for t, c in contracts.items() if t.startswith(PREFIX) and t != FEED}
+
+
+def kept_files(contracts: Mapping[str, TableContract]) -> dict[str, GtfsFile]:
+    """The files of a feed that are kept, by name.
+
+    Args:
+        contracts: by table; the columns and keys of `bronze.gtfs_...` are those of the files.
+
+    Raises:
+        LookupError: no contract of a file that the rules read.
+    """
+    files = {file.name: file for file in NOT_LOADED}
+    files |= {name: GtfsFile(name, c.columns, c.primary_key) for name, c in contracts_by_file(contracts).items()}
+    if missing := [f"{PREFIX}{name}" for name in REQUIRED_COLUMNS if name not in files]:
+        raise LookupError(f"expected the contracts of all files that a feed is checked by, {', '.join(missing)} lack")
+    return files
 
 
 class Finding(BaseModel):
@@ -290,7 +150,7 @@ class FeedManifest(BaseModel):
     Attributes:
         url: where the archive came from.
         unknown_files: members that are not kept as Parquet (they stay in the archive).
-        unknown_columns: by file, columns that GTFS or goldline does not know; likewise.
+        unknown_columns: by file, columns that are not kept; likewise.
         service_from: the first date on which any service runs; service_to: the last.
         layout: fingerprint of the Parquet files' schemas.
     """
@@ -311,11 +171,11 @@ class FeedManifest(BaseModel):
     layout: str
 
 
-def layout() -> str:
+def layout(files: Mapping[str, GtfsFile]) -> str:
     """Fingerprint of all schemas, the manifest's too: a feed that was kept under others is kept anew."""
-    schemas: dict[str, Any] = {f.name: [(c.name, c.type) for c in f.columns] for f in _ALL}
-    schemas[MANIFEST] = list(FeedManifest.model_fields)
-    return hashlib.sha256(repr(schemas).encode()).hexdigest()[:16]
+    schemas = {name: [(c.name, c.type) for c in file.columns] for name, file in files.items()}
+    whole = [*sorted(schemas.items()), *FeedManifest.model_fields]
+    return hashlib.sha256(repr(whole).encode()).hexdigest()[:16]
 
 
 def feed_folder(sha256: str) -> str:

@@ -10,8 +10,9 @@ def download_gtfs(run: str, gtfs_url: str, feed: dsl.Output[dsl.Dataset], metric
     """Bring the schedule into the lake, as it came and as typed Parquet; what is no feed leaves the last one."""
     from components.transit.download_gtfs.feed_download import download_gtfs
     from goldline.runs.context import RunContext
+    from goldline.runs.run_files import load_catalog
 
     context = RunContext.parse(run)
-    downloaded = download_gtfs(context, gtfs_url, context.is_simulated)
+    downloaded = download_gtfs(context, load_catalog(context).tables, gtfs_url, context.is_simulated)
     feed.uri, feed.metadata = downloaded.uri, downloaded.summary()
     metrics.metadata = downloaded.counts

@@ -5,11 +5,11 @@ import stat
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.transit.gtfs import FILES, Finding
+from components.transit.gtfs import Finding
 
 CHUNK = 1 << 20
 UNPACKED_MAX = 4 << 30  # bytes; the largest public feeds unpack to about half of that
@@ -43,12 +43,13 @@ class Unpacked:
     unknown: list[str]
 
 
-def unpack(archive: Path, folder: Path, unpacked_max: int = UNPACKED_MAX) -> Unpacked:
-    """Unpack the files that GTFS knows.
+def unpack(archive: Path, folder: Path, names: Iterable[str], unpacked_max: int = UNPACKED_MAX) -> Unpacked:
+    """Unpack the files that are kept.
 
     Args:
         archive: the .zip file.
         folder: where the files go, each as `<name>.txt`, whatever its member is called.
+        names: of the files that are kept, without `.txt`.
         unpacked_max: bytes that all members may come to, by what they declare and by what really comes.
 
     Raises:
@@ -59,7 +60,7 @@ def unpack(archive: Path, folder: Path, unpacked_max: int = UNPACKED_MAX) -> Unp
         with zipfile.ZipFile(archive) as zipped:
             members = [info for info in zipped.infolist() if not info.is_dir()]
             _check_members(zipped.infolist(), unpacked_max)
-            known = {f"{name}.txt": name for name in FILES}
+            known = {f"{name}.txt": name for name in names}
             found: dict[str, Path] = {}
             size = 0
             for info in (m for m in members if m.filename in known):

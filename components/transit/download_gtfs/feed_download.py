@@ -9,6 +9,7 @@ import json
 import logging
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,22 +21,25 @@ from components.transit.download_gtfs.feed_archive import ArchiveError, FeedErro
 from components.transit.download_gtfs.feed_reading import Read, read
 from components.transit.gtfs import (
     ARCHIVE,
-    FILES,
     MANIFEST,
     FeedFile,
     FeedManifest,
     Finding,
+    GtfsFile,
     current_path,
     feed_folder,
+    kept_files,
     layout,
 )
 from components.transit.history import simulated_gtfs_url
+from goldline.contracts.contract import TableContract
 from goldline.lake import Lake, LakeError
 from goldline.landing.http import Fetched, Fetcher
 from goldline.runs.context import RunContext
 from goldline.runs.records import CheckResult, Record, now, recorded
 
 LOG = logging.getLogger(__name__)
+Files = Mapping[str, GtfsFile]
 SHOWN = 20  # findings in a log
 
 
@@ -67,12 +71,17 @@ class Downloaded:
 
 
 def download_gtfs(
-    run: RunContext, gtfs_url: str, simulated: bool = False, fetcher: Fetcher | None = None
+    run: RunContext,
+    contracts: Mapping[str, TableContract],
+    gtfs_url: str,
+    simulated: bool = False,
+    fetcher: Fetcher | None = None,
 ) -> Downloaded:
     """Bring a feed into the lake, unless it is there.
 
     Args:
         run: the run's context.
+        contracts: of the tables that its files are loaded into, by table.
         gtfs_url: the archive's address, http(s):// or gs://.
         simulated: whether the simulated city's feed is taken instead.
         fetcher: how it is fetched; None: with the usual patience.
@@ -81,10 +90,11 @@ def download_gtfs(
         FeedError: what came is no feed that can be used; the findings are in the task's record too.
         FetchError: nothing came.
     """
+    files = kept_files(contracts)
     url = simulated_gtfs_url(run.bucket) if simulated else gtfs_url
     with recorded(run, "download_gtfs", "transit") as record:
         try:
-            downloaded = _download(run, url, fetcher or Fetcher(run.project))
+            downloaded = _download(run, files, url, fetcher or Fetcher(run.project))
         except FeedError as error:
             _report(record, error.findings)
             raise
@@ -95,9 +105,9 @@ def download_gtfs(
     return downloaded
 
 
-def _download(run: RunContext, url: str, fetcher: Fetcher) -> Downloaded:
+def _download(run: RunContext, files: Files, url: str, fetcher: Fetcher) -> Downloaded:
     lake = Lake(run.project, run.bucket)
-    current = _current(lake, url)
+    current = _current(lake, files, url)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         archive = folder / ARCHIVE
@@ -106,43 +116,43 @@ def _download(run: RunContext, url: str, fetcher: Fetcher) -> Downloaded:
             return Downloaded(lake.uri(feed_folder(current.sha256)), current, is_new=False)
         if fetched is None:
             raise AssertionError("unreachable: only a known version can be unchanged")
-        manifest = _kept(lake, fetched.sha256)
+        manifest = _kept(lake, files, fetched.sha256)
         is_new = manifest is None
-        manifest = _keep(lake, url, fetched, folder) if manifest is None else manifest
+        manifest = _keep(lake, files, url, fetched, folder) if manifest is None else manifest
         manifest = manifest.model_copy(update={"etag": fetched.etag, "url": url})
     pointer = {"url": url, "sha256": manifest.sha256, "etag": manifest.etag, "checked_at": now().isoformat()}
     lake.write_text(current_path(url), json.dumps(pointer, indent=1))
     return Downloaded(lake.uri(feed_folder(manifest.sha256)), manifest, is_new)
 
 
-def _current(lake: Lake, url: str) -> FeedManifest | None:
+def _current(lake: Lake, files: Files, url: str) -> FeedManifest | None:
     """The feed that the URL gave last, under the version that the server called it."""
     try:
         pointer = json.loads(lake.read_text(current_path(url)))
     except LakeError:
         return None
-    manifest = _kept(lake, pointer["sha256"])
+    manifest = _kept(lake, files, pointer["sha256"])
     return manifest and manifest.model_copy(update={"etag": pointer["etag"]})
 
 
-def _kept(lake: Lake, sha256: str) -> FeedManifest | None:
+def _kept(lake: Lake, files: Files, sha256: str) -> FeedManifest | None:
     """A feed's manifest, if the lake has it whole and as the present schemas want it."""
     try:
         content = json.loads(lake.read_text(f"{feed_folder(sha256)}/{MANIFEST}"))
     except LakeError:
         return None
-    is_present = (content["sha256"], content["layout"]) == (sha256, layout())
+    is_present = (content["sha256"], content["layout"]) == (sha256, layout(files))
     return FeedManifest.model_validate(content) if is_present else None
 
 
-def _keep(lake: Lake, url: str, fetched: Fetched, folder: Path) -> FeedManifest:
+def _keep(lake: Lake, files: Files, url: str, fetched: Fetched, folder: Path) -> FeedManifest:
     """Check a feed and write its folder, the manifest last."""
     archive = folder / ARCHIVE
     try:
-        unpacked = unpack(archive, folder)
+        unpacked = unpack(archive, folder, files)
     except ArchiveError as error:
         raise FeedError(url, [Finding(level="error", code="archive", file="", text=str(error), count=1)]) from error
-    feed = {name: read(FILES[name], path) for name, path in unpacked.files.items()}
+    feed = {name: read(files[name], path) for name, path in unpacked.files.items()}
     findings = _findings(feed, unpacked)
     dates = rules.dates(feed) if not any(f.level == "error" for f in findings) else None
     if dates is None:
@@ -165,7 +175,7 @@ def _keep(lake: Lake, url: str, fetched: Fetched, folder: Path) -> FeedManifest:
         findings=findings,
         service_from=dates.first,
         service_to=dates.last,
-        layout=layout(),
+        layout=layout(files),
     )
     lake.write_text(f"{to}/{MANIFEST}", manifest.model_dump_json(indent=1))
     return manifest

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from components.transit.gtfs import Finding, GtfsFile
+from components.transit.gtfs import TIMES, Finding, GtfsFile
 from goldline.contracts import arrow
 from goldline.contracts.columns import Column
 
@@ -28,12 +28,14 @@ class Read:
     """A file as read.
 
     Attributes:
-        table: all columns that goldline knows, NULL where the file does not have them.
+        file: which one.
+        table: all its columns that are kept, NULL where the feed does not have them.
         columns: those that it has.
         unknown: columns that it has besides.
         findings: what could not be read.
     """
 
+    file: GtfsFile
     table: pa.Table
     columns: list[str]
     unknown: list[str]
@@ -43,7 +45,7 @@ class Read:
 def read(file: GtfsFile, path: Path) -> Read:
     """Read a file; a missing required column is a finding, and so is each value that is not of its type."""
     found = _Findings(path.name)
-    nothing = Read(arrow.schema(file.columns).empty_table(), [], [], found.all)
+    nothing = Read(file, arrow.schema(file.columns).empty_table(), [], [], found.all)
     if _is_wide(path):
         found.error("encoding", "expected UTF-8, got UTF-16")
         return nothing
@@ -64,7 +66,7 @@ def read(file: GtfsFile, path: Path) -> Read:
     columns = {c.name: pa.nulls(texts.num_rows, arrow.type_of(c)) for c in file.columns}
     for column in there:
         position = texts.column_names.index(str(header.index(column.name)))
-        typed = _typed(texts.column(position), column, column.name in file.times)
+        typed = _typed(texts.column(position), column, column.name in TIMES)
         texts = texts.remove_column(position)  # memory: the text of a column is not needed beside its values
         columns[column.name] = typed.values
         if typed.bad:
@@ -73,7 +75,7 @@ def read(file: GtfsFile, path: Path) -> Read:
             found.warning(f"unreadable_{column.name}", text, typed.bad, line)
     table = pa.table(columns, schema=arrow.schema(file.columns))
     known = [c.name for c in there]
-    return Read(table, known, sorted({name for name in header if name} - set(known)), found.all)
+    return Read(file, table, known, sorted({name for name in header if name} - set(known)), found.all)
 
 
 class _Findings:

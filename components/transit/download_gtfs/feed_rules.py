@@ -16,12 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.transit.download_gtfs.feed_reading import Read
-from components.transit.gtfs import FILES, REQUIRED_FILES, Finding
+from components.transit.gtfs import REQUIRED_FILES, WEEKDAYS, Finding
 
 Feed = Mapping[str, Read]
 Integers = npt.NDArray[np.int64]
 ZONES = "locations.geojson"  # with it, service on demand needs no stops
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 BLANK = -1  # of a time: NULL has no number
 # A column, and where its values must be found: in any of these.
 REFERENCES = {
@@ -121,7 +120,7 @@ def _is_zone(name: str) -> bool:
 
 def _blanks(feed: Feed) -> Iterator[Finding]:
     for name, read in feed.items():
-        for column in FILES[name].required:
+        for column in read.file.required:
             unread = sum(f.count for f in read.findings if f.code == f"unreadable_{column}")
             count = read.table[column].null_count - unread
             yield _warning(f"blank_{column}", name, f"expected a value of {column} in each row", count)
@@ -129,7 +128,7 @@ def _blanks(feed: Feed) -> Iterator[Finding]:
 
 def _keys(feed: Feed) -> Iterator[Finding]:
     for name, read in feed.items():
-        key = list(FILES[name].key)
+        key = list(read.file.key)
         if key and set(key) <= set(read.columns):
             numbers = _numbered(read.table.select(key).drop_null())
             double = len(numbers) - pc.count_distinct(pa.array(numbers)).as_py()

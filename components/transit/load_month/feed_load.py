@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from components.transit.gtfs import MANIFEST, FeedManifest
+from components.transit.gtfs import FEED, MANIFEST, FeedManifest, contracts_by_file
 from components.transit.load_month.month_stages import Stages
 from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake
@@ -13,8 +13,6 @@ from goldline.runs.context import RunContext
 from goldline.warehouse.jobs import Jobs
 
 LOG = logging.getLogger(__name__)
-FEED = "bronze.gtfs_feed"
-PREFIX = "bronze.gtfs_"
 
 
 def load_feed(run: RunContext, contracts: Mapping[str, TableContract], feed: str) -> dict[str, int]:
@@ -32,8 +30,9 @@ def load_feed(run: RunContext, contracts: Mapping[str, TableContract], feed: str
     lake, jobs = Lake(run.project, run.bucket), Jobs(run, "load_month")
     folder = feed.removeprefix(f"gs://{run.bucket}/").rstrip("/")
     manifest = FeedManifest.model_validate_json(lake.read_text(f"{folder}/{MANIFEST}"))
-    tables = {name: c for name, c in contracts.items() if name.startswith(PREFIX) and name != FEED}
-    if not any(run.refreshes(name) for name in tables) and _is_loaded(jobs, run.table(FEED), contracts[FEED], manifest):
+    tables = contracts_by_file(contracts)
+    is_asked = any(run.refreshes(c.table) for c in tables.values())
+    if not is_asked and _is_loaded(jobs, run.table(FEED), contracts[FEED], manifest):
         return {}
     row = {
         "sha256": manifest.sha256,
@@ -43,11 +42,10 @@ def load_feed(run: RunContext, contracts: Mapping[str, TableContract], feed: str
         "_loaded_date": run.run_date,
         "_run_id": run.run_id,
     }
-    there = {name for name in tables if name.removeprefix(PREFIX) in manifest.files}
     with Stages(run, jobs, lake, f"feed-{manifest.sha256[:8]}") as stages:
         for name, contract in tables.items():
-            if name in there:
-                stages.publish_whole(contract, f"{folder}/{name.removeprefix(PREFIX)}.parquet")
+            if name in manifest.files:
+                stages.publish_whole(contract, f"{folder}/{name}.parquet")
             else:  # a file that the feed lacks is a table without rows
                 with stages.writing(contract):
                     pass
@@ -55,7 +53,7 @@ def load_feed(run: RunContext, contracts: Mapping[str, TableContract], feed: str
         with stages.writing(contracts[FEED]) as out:  # last: from now on the feed counts as loaded
             out.write_table(pa.Table.from_pylist([row], out.schema))
         stages.publish_whole(contracts[FEED])
-    rows = {name: manifest.files[name.removeprefix(PREFIX)].rows for name in there}
+    rows = {c.table: manifest.files[name].rows for name, c in tables.items() if name in manifest.files}
     LOG.info("feed %s: %s", manifest.sha256[:8], ", ".join(f"{name} {count}" for name, count in rows.items()))
     return rows
 

@@ -18,16 +18,20 @@ from hypothesis import strategies as st
 from components.transit.download_gtfs.feed_archive import ArchiveError, FeedError, unpack
 from components.transit.download_gtfs.feed_download import Downloaded, download_gtfs
 from components.transit.download_gtfs.feed_reading import read
-from components.transit.gtfs import FILES
+from components.transit.gtfs import kept_files
+from goldline.contracts.contract import Column, TableContract, parse_all
 from goldline.lake import Lake
 from goldline.landing.http import DownloadLimits, Fetcher
 from goldline.runs.context import RunContext
+from goldline.spec.tables import loading
 from tests.support.web_site import Answer, Site, serving
 
 pytestmark = pytest.mark.slow
 
 NewLake = Callable[..., RunContext]
 HASTY = DownloadLimits(tries=3, pause=0.01)
+CONTRACTS: dict[str, TableContract] = parse_all(loading("transit"))
+FILES = kept_files(CONTRACTS)
 AGENCY = "agency_id,agency_name,agency_url,agency_timezone\n"
 FEED = {
     "agency.txt": f"{AGENCY}A,Goldline,https://example.com,America/New_York\n",
@@ -43,6 +47,7 @@ FEED = {
         "daily,1,1,1,1,1,1,1,20260101,20261231\n"
     ),
 }
+LEVEL = {"level_id": "STRING", "level_index": "FLOAT64"}
 Files = dict[str, str | bytes]
 
 
@@ -66,8 +71,8 @@ def packed(files: Files) -> bytes:
     return out.getvalue()
 
 
-def download(run: RunContext, url: str) -> Downloaded:
-    return download_gtfs(run, url, fetcher=Fetcher(run.project, HASTY))
+def download(run: RunContext, url: str, contracts: dict[str, TableContract] = CONTRACTS) -> Downloaded:
+    return download_gtfs(run, contracts, url, fetcher=Fetcher(run.project, HASTY))
 
 
 def rows(run: RunContext, downloaded: Downloaded, name: str) -> list[dict[str, object]]:
@@ -256,6 +261,51 @@ def test_extra_files_and_columns_are_named(new_lake: NewLake, site: Site) -> Non
     assert found.manifest.unknown_columns == {"stops": ["mood"]}
 
 
+def test_files_that_no_table_holds_are_checked_all_the_same(new_lake: NewLake, site: Site) -> None:
+    shapes = "shape_id,shape_pt_lat,shape_pt_lon,shape_pt_sequence\nsh,40.5,-74.2,1\nsh,north,-74.2,1\n"
+    frequencies = "trip_id,start_time,end_time,headway_secs\nt1,6:00:00,25:00:00,600\nt9,6:00:00,,600\n"
+    transfers = "from_stop_id,to_stop_id,transfer_type\ns1,s9,\n"
+    more = zipped(
+        trips="route_id,service_id,trip_id,shape_id\nr,daily,t1,sh\nr,daily,t2,sh2\n",
+        shapes=shapes,
+        frequencies=frequencies,
+        transfers=transfers,
+        feed_info="feed_publisher_name\nGoldline\n",
+    )
+    run = new_lake()
+    found = download(run, site.put("/gtfs.zip", Answer(more)))
+    assert findings(found) == {
+        "shapes.txt unreadable_shape_pt_lat": 1,
+        "shapes.txt duplicate_key": 1,
+        "frequencies.txt blank_end_time": 1,
+        "frequencies.txt unknown_trip_id": 1,
+        "trips.txt unknown_shape_id": 1,
+        "transfers.txt blank_transfer_type": 1,
+        "transfers.txt unknown_to_stop_id": 1,
+    }
+    assert [row["end_time"] for row in rows(run, found, "frequencies")] == [90000, None]
+    assert found.manifest.unknown_files == ["feed_info.txt"]  # nobody reads it: it stays in the archive
+
+
+def test_the_contracts_say_which_columns_are_kept(new_lake: NewLake, site: Site) -> None:
+    """A column more, a table more: the feed is kept anew with them."""
+    content = zipped(stops="stop_id,mood\ns1,good\ns2,bad\n", levels="level_id,level_index\nl,1\n")
+    run, url = new_lake(), site.put("/gtfs.zip", Answer(content, headers={"ETag": '"v1"'}))
+    assert download(run, url).manifest.unknown_columns == {"stops": ["mood"]}
+    stops = CONTRACTS["bronze.gtfs_stops"]
+    mood = Column(name="mood", type="STRING", description="The stop's mood.")
+    level = [Column.model_validate({"name": n, "type": t, "description": n}) for n, t in LEVEL.items()]
+    more = {
+        "bronze.gtfs_stops": stops.model_copy(update={"columns": (*stops.columns, mood)}),
+        "bronze.gtfs_levels": stops.model_copy(update={"columns": tuple(level), "primary_key": ("level_id",)}),
+    }
+    found = download(run, url, CONTRACTS | more)
+    assert (found.is_new, found.manifest.unknown_columns, found.manifest.unknown_files) == (True, {}, [])
+    assert found.manifest.files["stops"].columns == ["stop_id", "mood"]
+    assert found.manifest.files["levels"].rows == 1
+    assert not download(run, url, CONTRACTS | more).is_new
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -328,12 +378,12 @@ def test_a_bomb_stops_early(tmp_path: Path) -> None:
         for _ in range(64):
             stream.write(bytes(1 << 20))
     with pytest.raises(ArchiveError, match="it unpacks to 67108864 bytes, more than 1048576"):
-        unpack(bomb, tmp_path, 1 << 20)
+        unpack(bomb, tmp_path, FILES, 1 << 20)
     # One that tells lies about its size is cut off at what it told, and its checksum is then another.
     small = (67108864).to_bytes(4, "little"), (100).to_bytes(4, "little")
     bomb.write_bytes(bomb.read_bytes().replace(*small))
     with pytest.raises(ArchiveError, match="truncated or damaged"):
-        unpack(bomb, tmp_path, 1 << 20)
+        unpack(bomb, tmp_path, FILES, 1 << 20)
     assert (tmp_path / "stops.txt").stat().st_size <= 1 << 20
 
 

@@ -1,27 +1,35 @@
-"""The contracts of bronze.gtfs_... say what goldline/gtfs.py says: it writes the files that are loaded into them."""
+"""The contracts of bronze.gtfs_... and what the code says besides: each column that it names is there, and typed so."""
 
 import pytest
 
-from components.transit.gtfs import FILES
+from components.transit.download_gtfs.feed_rules import REFERENCES
+from components.transit.gtfs import REQUIRED_COLUMNS, TIMES, contracts_by_file, kept_files
 from goldline.contracts.table_contract import TableContract
 from goldline.spec.tables import contracts
 
-FEED = "bronze.gtfs_feed"  # of the feed as a whole, no file of it
-TABLES = {
-    c.table: c for c in contracts().values() if isinstance(c, TableContract) and c.table.startswith("bronze.gtfs_")
-}
+TABLES = {c.table: c for c in contracts().values() if isinstance(c, TableContract)}
+FILES = kept_files(TABLES)
 
 
-def test_each_table_is_a_file_that_goldline_knows() -> None:
-    assert set(TABLES) - {FEED} <= {file.table for file in FILES.values()}
-    # What the SQL of the flow reads, and what a feed must have.
-    assert {"bronze.gtfs_agency", "bronze.gtfs_stops", "bronze.gtfs_stop_times", FEED} <= set(TABLES)
+def test_each_column_that_a_rule_names_is_kept() -> None:
+    kept = {(name, column.name) for name, file in FILES.items() for column in file.columns}
+    named = {(name, column) for name, columns in REQUIRED_COLUMNS.items() for column in columns}
+    named |= {*REFERENCES, *(target for targets in REFERENCES.values() for target in targets)}
+    named |= {(name, column) for name, file in FILES.items() for column in file.key}
+    assert named <= kept
 
 
-@pytest.mark.parametrize("name", sorted(set(TABLES) - {FEED}))
-def test_columns_types_and_key_are_those_of_the_file(name: str) -> None:
-    contract, file = TABLES[name], FILES[name.removeprefix("bronze.gtfs_")]
-    # A required column must be in the header; its values may be blank, so no table has a REQUIRED one.
-    assert contract.columns == file.columns
-    assert contract.primary_key == file.key
-    assert contract.description.startswith(file.description.removesuffix("."))
+def test_the_columns_that_are_read_as_times_are_those_whose_contracts_say_so() -> None:
+    columns = [c for contract in contracts_by_file(TABLES).values() for c in contract.columns]
+    told = {c.name for c in columns if c.description.endswith("seconds after noon minus 12 hours of the service day.")}
+    assert told == TIMES & {c.name for c in columns}
+    assert {c.type for file in FILES.values() for c in file.columns if c.name in TIMES} == {"INT64"}
+
+
+def test_a_value_that_a_feed_leaves_blank_can_be_loaded() -> None:
+    assert {c.mode for contract in contracts_by_file(TABLES).values() for c in contract.columns} == {"NULLABLE"}
+
+
+def test_without_the_contract_of_a_file_that_rules_read_nothing_is_downloaded() -> None:
+    with pytest.raises(LookupError, match=r"bronze\.gtfs_stops, bronze\.gtfs_trips lack"):
+        kept_files({t: c for t, c in TABLES.items() if t not in ("bronze.gtfs_stops", "bronze.gtfs_trips")})

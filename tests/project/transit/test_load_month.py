@@ -16,7 +16,7 @@ from google.cloud import bigquery
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.transit.gtfs import FILES, MANIFEST, FeedFile, FeedManifest, feed_folder, layout
+from components.transit.gtfs import MANIFEST, FeedFile, FeedManifest, feed_folder, kept_files, layout
 from components.transit.history import COLUMNS, FOLDER, DayManifest, HistoryFile, file_path
 from components.transit.load_month.csv_lines import UnreadableError, read_lines
 from components.transit.load_month.month_load import REACH, Loaded, LoadError, load_month
@@ -60,7 +60,7 @@ class Bronze:
         files = {name: FeedFile(rows=count, columns=[]) for name, count in rows.items()}
         for name in files:
             out = io.BytesIO()
-            pq.write_table(arrow.schema(FILES[name].columns).empty_table(), out)
+            pq.write_table(arrow.schema(CONTRACTS[f"bronze.gtfs_{name}"].columns).empty_table(), out)
             self.lake.write_bytes(f"{feed_folder(sha256)}/{name}.parquet", out.getvalue())
         told: dict[str, Any] = {"url": "u", "etag": "", "fetched_at": "t", "bytes": 1, "unknown_files": []}
         told |= {
@@ -68,7 +68,7 @@ class Bronze:
             "service_to": date(2026, 12, 31),
             "unknown_columns": {},
             "findings": [],
-            "layout": layout(),
+            "layout": layout(kept_files(CONTRACTS)),
             "files": files,
             "sha256": sha256,
         }
