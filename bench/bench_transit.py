@@ -37,7 +37,7 @@ from goldline.lake import Lake
 from goldline.local.servers import PROJECT
 from goldline.local.stack import BUCKET, Stack
 from goldline.runs.context import RunContext
-from goldline.spec.tables import catalog, contract_json, contracts, select
+from goldline.spec.tables import contract_json, contracts, select
 from goldline.stages.build_table import build_table
 from goldline.warehouse.jobs import date_parameter
 from goldline.warehouse.schema import ensure, ensure_plain

@@ -1,5 +1,6 @@
 """Contracts of tables: what a table promises, and how its SELECT is published."""
 
+import datetime
 from datetime import date
 from typing import Literal, Self
 
@@ -54,6 +55,8 @@ class TableContract(ContractModel):
         write: how the rows become the table; `load`: a component loads it, and there is no SELECT.
         partitions: insert_overwrite only: whether the run date's partition is replaced, or those that have arrived.
         partition_by: a DATE column; of a key it must never change.
+        lookback_days: days before `@since` that the SELECT builds anew too; it takes the first of them as
+            `@lookback_start`. 0: it takes no such date.
         rejects: whether the SELECT gives `_reject_reason`.
         reads_published: tables that are read as last published, without an edge in the graph.
         model: the model whose predictions the rows are; its task predicts first, for the rows of `predict_<model>.sql`.
@@ -68,6 +71,7 @@ class TableContract(ContractModel):
     partitions: Partitions | None = None
     partition_by: Name | None = None
     cluster_by: tuple[Name, ...] = Field(default=(), max_length=4)
+    lookback_days: int = Field(default=0, ge=0)
     rejects: bool = False
     reads_published: tuple[TableName, ...] = ()
     model: Name | None = None
@@ -117,12 +121,23 @@ class TableContract(ContractModel):
             raise ValueError("write: a view has neither partition_by, cluster_by nor rejects")
         if not self.mode.has_select and (self.rejects or self.reads_published or self.checks or self.tests):
             raise ValueError("write: a table that a component loads has no SELECT, so nothing that is about one")
+        if self.lookback_days and not self.mode.takes_since:
+            raise ValueError(f"lookback_days: {self.mode} takes no @since to look back from")
         return self
 
     @property
     def mode(self) -> WriteMode:
         """The write mode that `write` and `partitions` name."""
         return WRITE_MODES[self.write, self.partitions]
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the query parameters that the SELECT may use."""
+        return [*self.mode.parameters, *(["lookback_start"] if self.lookback_days else [])]
+
+    def lookback_start(self, since: datetime.date) -> datetime.date:
+        """The first date that the SELECT builds anew when it reads what arrived from `since` on."""
+        return since - datetime.timedelta(days=self.lookback_days)
 
     def column(self, name: str) -> Column:
         """The column of that name."""

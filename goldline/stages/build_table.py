@@ -120,7 +120,7 @@ class Builder:
         since, until = self.run.since.get(flow, EPOCH), self.run.run_date
         if self.refresh and self.contract.mode.takes_since:
             since, until = EPOCH, END_OF_TIME
-        dates = {"run_date": until, "since": since}
+        dates = {"run_date": until, "since": since, "lookback_start": self.contract.lookback_start(since)}
         return [date_parameter(name, value) for name, value in dates.items() if f"@{name}" in self.select]
 
     @property

@@ -3,7 +3,7 @@
 --
 -- A day that was loaded changes rows of its own, of the day before (trains of both run after midnight), and of the 29
 -- after it (the first headway of the next day is its own, and medians look 28 days back): these are built anew. Days
--- that are more than two weeks older than @since are left to a full refresh: so the night reads some weeks, not years.
+-- before @lookback_start are left to a full refresh: so the night reads some weeks, not years.
 with touched as (
     select distinct touched_date as service_date
     from bronze.transit_days as days
@@ -14,7 +14,7 @@ with touched as (
         on touched_date = there.service_date
     where
         days._loaded_date between @since and @run_date
-        and touched_date >= date_sub(@since, interval 14 day)
+        and touched_date >= @lookback_start
 ),
 
 span as (
@@ -36,7 +36,7 @@ arrivals as (
     from silver.stg_arrivals as arrived
     inner join span
         on arrived.service_date between span.first_date and span.last_date
-    where arrived.service_date >= date_sub(@since, interval 45 day)
+    where arrived.service_date >= date_sub(@lookback_start, interval 30 day)
 ),
 
 in_order as (

@@ -31,12 +31,9 @@ class Warehouse:
 
     def night(self, folders: Folders, day: datetime.date, since: datetime.date | None = None) -> None:
         """One run: what lies in the folders from `since` to the day goes into the tables."""
-        self._build(
-            self.staging,
-            {contracts()[self.source].names[1]: list(self._landed(folders, since or day, day))},
-            day,
-            since,
-        )
+        contract = contracts()[self.source]
+        assert isinstance(contract, SourceContract)
+        self._build(self.staging, {contract.view: list(self._landed(contract, folders, since or day, day))}, day, since)
         self._build(self.gold, {self._table(self.staging): self.rows[self.staging]}, day, since)
 
     def content(self) -> list[Row]:
@@ -44,9 +41,9 @@ class Warehouse:
         rows = [{k: v for k, v in row.items() if not k.startswith("_")} for row in self.rows[self.gold]]
         return sorted(rows, key=str)
 
-    def _landed(self, folders: Folders, since: datetime.date, day: datetime.date) -> Iterator[Row]:
-        contract = contracts()[self.source]
-        assert isinstance(contract, SourceContract)
+    def _landed(
+        self, contract: SourceContract, folders: Folders, since: datetime.date, day: datetime.date
+    ) -> Iterator[Row]:
         for run_date, lines in folders.items():
             if since <= run_date <= day:
                 for line in Treatment(contract, KEY).lines(lines):
@@ -56,7 +53,7 @@ class Warehouse:
         contract = contracts()[path]
         assert isinstance(contract, TableContract)
         standing = {contract.table: self.rows.get(path, [])}
-        case = Case(name="night", run_date=str(day), since=str(since or day), given=given | standing, expect=[])
+        case = Case(name="night", run_date=day, since=since or day, given=given | standing, expect=[])
         self.rows[path] = list(self.engine.run(contract, select(path), case, contracts()).rows)
 
     def _table(self, path: str) -> str:

@@ -32,7 +32,7 @@ from components.transit.gtfs import (
     layout,
 )
 from components.transit.history import simulated_gtfs_url
-from goldline.contracts.contract import TableContract
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake, LakeError
 from goldline.landing.http import Fetched, Fetcher
 from goldline.runs.context import RunContext

@@ -38,7 +38,6 @@ FLOW = "transit"
 FILES = {"stop_times": "bronze.stop_times", "trips": "bronze.trips"}
 REJECTED, DAYS = "bronze.rejected_history", "bronze.transit_days"
 HEADWAYS = "gold.fct_headways"
-REACH = datetime.timedelta(days=14)  # how far before @since sql/transit/fct_headways.sql builds dates anew
 AHEAD = 2  # days that are read while one is written
 
 
@@ -67,7 +66,7 @@ def load_month(run: RunContext, contracts: Mapping[str, TableContract], history:
 
     Args:
         run: the run's context; its date is what the days' rows count as new by.
-        contracts: of the tables to load, by table.
+        contracts: of the tables to load and of gold.fct_headways, by table.
         history: gs:// address of the landed days.
         feed: gs:// address of the feed's folder.
 
@@ -162,7 +161,8 @@ class Loader:
         since = self.run.since.get(FLOW, EPOCH)
         if since == EPOCH or self.run.refreshes(HEADWAYS):
             return []
-        return [day for day in self.days if day < since - REACH]
+        start = self.contracts[HEADWAYS].lookback_start(since)
+        return [day for day in self.days if day < start]
 
     def _write(self, tables: Mapping[str, TableContract], stages: Stages, days: Sequence[datetime.date]) -> list[Row]:
         """Write the rows of each table; a row of bronze.transit_days for each day that could be read."""

@@ -17,7 +17,7 @@ from goldline.emulators.googlesql.sql_types import Field, SqlType
 __all__ = ["PARAMETERS", "Analyser", "SqlError", "Statement", "add_table"]
 
 # What a table's SELECT may be given. Declared, so that a misspelt name is an error.
-PARAMETERS: Mapping[str, str] = {"run_date": "DATE", "since": "DATE"}
+PARAMETERS: Mapping[str, str] = {"run_date": "DATE", "since": "DATE", "lookback_start": "DATE"}
 
 
 @dataclass(frozen=True)

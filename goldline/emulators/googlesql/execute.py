@@ -49,6 +49,7 @@ class Executor:
         given: Mapping[str, Sequence[Row]],
         run_date: datetime.date | None = None,
         since: datetime.date | None = None,
+        lookback_start: datetime.date | None = None,
     ) -> Relation:
         """What a SELECT over the analyser's tables gives; tables that are not given are empty.
 
@@ -58,7 +59,7 @@ class Executor:
         """
         whole, reads = self._analyser.with_whole_names(sql)
         tables = {name: Relation.of(name, self._analyser.tables[name], given.get(name, ())) for name in reads}
-        return self.run(whole, tables, run_date, since)
+        return self.run(whole, tables, run_date, since, lookback_start)
 
     def run(
         self,
@@ -66,13 +67,15 @@ class Executor:
         tables: Mapping[str, Relation],
         run_date: datetime.date | None = None,
         since: datetime.date | None = None,
+        lookback_start: datetime.date | None = None,
     ) -> Relation:
         """What a query gives on these tables and no others. Their names must be back-ticked whole in it.
 
         Raises:
             SqlError: the query does not hold, or fails on these rows.
         """
-        given = {name: day for name, day in (("run_date", run_date), ("since", since)) if day is not None}
+        dates = {"run_date": run_date, "since": since, "lookback_start": lookback_start}
+        given = {name: day for name, day in dates.items() if day is not None}
         session = self._analyser.session
         options = session.options({name: PARAMETERS[name] for name in given})
         request = local_service_pb2.EvaluateQueryRequest(sql=sql, options=options)

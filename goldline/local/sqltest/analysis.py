@@ -101,17 +101,18 @@ class TableCheck:
                 yield self._at(start, f"{text!r} must not stand in a SELECT: the pipeline's spec carries it")
 
     def _select_problems(self) -> list[Problem]:
-        taken = {name: PARAMETERS[name] for name in self._contract.mode.parameters}
         try:
-            given = self._analyser.resolve(self._select, taken)
+            given = self._analyser.resolve(self._select, {name: PARAMETERS[name] for name in self._contract.parameters})
         except SqlError as error:
             return [Problem(self._sql, error.line or 1, error.column or 1, self._explained(error))]
-        return list(self._output_problems(given))
+        unused = self._contract.lookback_days and "@lookback_start" not in self._select
+        found = [self._at(0, "the contract has lookback_days, but @lookback_start is not used")] if unused else []
+        return [*found, *self._output_problems(given)]
 
     def _explained(self, error: SqlError) -> str:
         if not error.message.startswith("Query parameter"):
             return error.message
-        names = " and ".join(f"@{name}" for name in self._contract.mode.parameters) or "no parameter"
+        names = " and ".join(f"@{name}" for name in self._contract.parameters) or "no parameter"
         return f"{error.message}; a SELECT of {self._contract.mode} takes {names}"
 
     def _output_problems(self, given: list[Field]) -> Iterator[Problem]:

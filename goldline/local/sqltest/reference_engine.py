@@ -56,6 +56,7 @@ class _Build:
             self._case.given,
             self._case.run_date if self._contract.mode.takes_run_date else None,
             self._case.since if self._contract.mode.takes_since else None,
+            self._contract.lookback_start(self._case.since) if self._contract.lookback_days else None,
         )
         if self._contract.mode.is_view:
             self._audit(raw)

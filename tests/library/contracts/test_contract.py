@@ -134,6 +134,11 @@ WRONG_TABLES: dict[str, tuple[dict[str, Any], str]] = {
         "write: `replace` is now `write: insert_overwrite` with `partitions: arrived`",
     ),
     "the old word rebuild": ({"write": "rebuild", "version": GONE}, "write: `rebuild` is now `write: full`"),
+    "a lookback without @since": (
+        {"write": "full", "version": GONE, "lookback_days": 3},
+        "lookback_days: `write: full` takes no @since to look back from",
+    ),
+    "a lookback into the future": ({"lookback_days": -1}, "lookback_days: Input should be greater than or equal to 0"),
     "a view with a partition": (
         {"write": "view", "version": GONE, "cluster_by": []},
         "write: a view has neither partition_by, cluster_by nor rejects",

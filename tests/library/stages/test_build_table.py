@@ -230,6 +230,17 @@ def test_an_overwrite_of_the_run_date_replaces_that_date_alone(shop: Shop) -> No
         shop.build(contract(OVERWRITE), OVERWRITE_SELECT.replace("@run_date as as_of", "date '2026-01-01' as as_of"))
 
 
+def test_a_lookback_is_counted_from_since(shop: Shop) -> None:
+    shop.give(*((day, f"2026-11-{day}", 1, 1, "2026-11-20") for day in ("12", "13", "14")))
+    select = f"{MERGE_SELECT} and day >= @lookback_start"
+    run = shop.new_run(since=DAY - timedelta(days=2))
+    shop.build(contract(MERGE, lookback_days=5), select, run)
+    assert shop.rows("silver.stg_things", "id") == [("13",), ("14",)]
+    # What is made anew reads all that ever arrived.
+    shop.build(contract(MERGE, lookback_days=5), select, shop.new_run(full_refresh=("stg_things",)))
+    assert shop.rows("silver.stg_things", "id") == [("12",), ("13",), ("14",)]
+
+
 def test_a_table_made_anew_keeps_modes_and_descriptions(shop: Shop) -> None:
     shop.give(("a", "2026-11-18", 1, 1, "2026-11-20"))
     for _ in range(2):

@@ -19,18 +19,19 @@ from components.transit.download_gtfs.feed_archive import ArchiveError, FeedErro
 from components.transit.download_gtfs.feed_download import Downloaded, download_gtfs
 from components.transit.download_gtfs.feed_reading import read
 from components.transit.gtfs import kept_files
-from goldline.contracts.contract import Column, TableContract, parse_all
+from goldline.contracts.columns import Column
+from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake
 from goldline.landing.http import DownloadLimits, Fetcher
 from goldline.runs.context import RunContext
-from goldline.spec.tables import loading
+from goldline.spec.tables import catalog
 from tests.support.web_site import Answer, Site, serving
 
 pytestmark = pytest.mark.slow
 
 NewLake = Callable[..., RunContext]
 HASTY = DownloadLimits(tries=3, pause=0.01)
-CONTRACTS: dict[str, TableContract] = parse_all(loading("transit"))
+CONTRACTS: dict[str, TableContract] = catalog().tables
 FILES = kept_files(CONTRACTS)
 AGENCY = "agency_id,agency_name,agency_url,agency_timezone\n"
 FEED = {

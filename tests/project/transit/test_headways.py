@@ -10,6 +10,7 @@ import pytest
 
 from components.transit.train_headway.headway_model import FEATURES
 from goldline.contracts.columns import Row
+from goldline.contracts.table_contract import TableContract
 from goldline.emulators.googlesql import Executor
 from goldline.local.sqltest.analysis import analyser_of
 from goldline.spec.tables import contracts, select
@@ -22,6 +23,9 @@ NOW = datetime(2026, 11, 19, 15, 20, tzinfo=UTC)  # what comes after it is anoth
 ZONE = ZoneInfo("America/New_York")
 STOPS = [f"s{number}" for number in range(7)]
 SELECT = select("transit/fct_headways")
+CONTRACT = contracts()["transit/fct_headways"]
+assert isinstance(CONTRACT, TableContract)
+LOOKBACK = CONTRACT.lookback_start(NIGHT)
 Known = dict[tuple[object, ...], Row]
 
 
@@ -73,7 +77,7 @@ def known(rows: list[Row], sql: str) -> Known:
         for counts in [("stop_time_rows", "trip_rows", "rejected_rows")]
     ]
     given: dict[str, Any] = {"silver.stg_arrivals": rows, "bronze.transit_days": days}
-    found = executor().select(sql, given, NIGHT, NIGHT).rows
+    found = executor().select(sql, given, NIGHT, NIGHT, LOOKBACK).rows
     place = ("stop_id", "route_id", "direction_id", "previous_trip_uid", "known_at")
     return {
         tuple(row[name] for name in place): {name: row[name] for name in (*FEATURES, "previous_route_id")}

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from components.transit.gtfs import MANIFEST, FeedFile, FeedManifest, feed_folder, kept_files, layout
 from components.transit.history import COLUMNS, FOLDER, DayManifest, HistoryFile, file_path
 from components.transit.load_month.csv_lines import UnreadableError, read_lines
-from components.transit.load_month.month_load import REACH, Loaded, LoadError, load_month
+from components.transit.load_month.month_load import HEADWAYS, Loaded, LoadError, load_month
 from goldline.contracts import arrow
 from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake
@@ -192,10 +192,9 @@ def test_a_file_that_is_no_gzip_is_refused_though_its_checksum_is_right(
 def test_days_too_old_for_the_headways_are_named_with_the_cure(
     bronze: Bronze, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sql = (Path(__file__).parents[3] / "sql/transit/fct_headways.sql").read_text()
-    assert f"touched_date >= date_sub(@since, interval {REACH.days} day)" in sql
     later = {"since": {"transit": DAY}}
-    late, in_reach = DAY - REACH - timedelta(days=1), DAY - REACH
+    in_reach = CONTRACTS[HEADWAYS].lookback_start(DAY)
+    late = in_reach - timedelta(days=1)
     for day in (late, in_reach):
         bronze.land(day, stop("a"))
     run = bronze.make().model_copy(update=later)

@@ -53,7 +53,7 @@ class City:
             **more,
         }
         run = self.run.model_copy(update=changes)
-        feed = download_gtfs(run, parse_all(loading("transit")), "", simulated=True)
+        feed = download_gtfs(run, catalog().tables, "", simulated=True)
         history = download_history(run, "", 0, str(first), str(last), simulated=True)
         load_month(run, catalog().tables, history.uri, feed.uri)
         for name in TABLES:

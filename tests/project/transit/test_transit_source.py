@@ -24,10 +24,9 @@ from components.transit.generate_transit.simulated_feed import feed
 from components.transit.generate_transit.traffic import traffic
 from components.transit.generate_transit.transit_files import archive_path, generate_transit, truth_path
 from components.transit.history import COLUMNS, SIMULATED, member
-from goldline.contracts.contract import parse_all
 from goldline.lake import Lake
 from goldline.runs.context import RunContext
-from goldline.spec.tables import loading
+from goldline.spec.tables import catalog
 
 NewLake = Callable[..., RunContext]
 DAY = date(2026, 11, 3)  # the clock was put back on the 1st
@@ -147,7 +146,7 @@ def test_days_go_from_midnight_to_midnight(day: date, hours: int) -> None:
 def test_the_feed_is_valid_and_is_the_timetable(new_lake: NewLake) -> None:
     run = new_lake(DAY)
     generate_transit(run, SEED, 1, TRAINS)
-    found = download_gtfs(run, parse_all(loading("transit")), "", simulated=True)
+    found = download_gtfs(run, catalog().tables, "", simulated=True)
     assert found.manifest.findings == []
     folder = found.uri.removeprefix(f"gs://{run.bucket}/")
     tables = {}
@@ -160,7 +159,7 @@ def test_the_feed_is_valid_and_is_the_timetable(new_lake: NewLake) -> None:
     assert {"A", "6X", "GS"} <= {row["route_id"] for row in tables["trips"]}
     for row in tables["calendar_dates"]:
         assert row["exception_type"] == (1 if row["service_id"] == service_on(row["date"]) else 2)
-    assert not download_gtfs(run, parse_all(loading("transit")), "", simulated=True).is_new
+    assert not download_gtfs(run, catalog().tables, "", simulated=True).is_new
     assert feed(City(SEED, TRAINS)) == feed(City(SEED, TRAINS))
 
 
