@@ -26,7 +26,7 @@ from pathlib import Path
 from bench.machine import described
 from components.transit.generate_transit.city import City
 from components.transit.generate_transit.simulated_feed import feed
-from goldline.contracts.columns import load_all
+from goldline.contracts.loading import load_all
 from goldline.contracts.table_contract import TableContract
 from goldline.local.servers import PROJECT, post
 from goldline.local.stack import Stack

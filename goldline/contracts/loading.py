@@ -74,7 +74,31 @@ def load_all(folder: Path) -> dict[str, Contract]:
             raise ContractError(f"{path}: {surplus if select.exists() else missing} {select.name}")
         names |= dict.fromkeys(contract.tables, path)
         found[str(path.relative_to(folder).with_suffix(""))] = contract
-    return found
+    return found | _published(found)
+
+
+def _published(found: Mapping[str, Contract]) -> dict[str, Contract]:
+    """Contracts of the tables that are read as last published and that no flow here builds: they stay empty.
+
+    Raises:
+        ContractError: a flow builds one with other columns than its reader needs.
+    """
+    built = {c.table: c for c in found.values() if isinstance(c, TableContract)}
+    missing: dict[str, Contract] = {}
+    for path, contract in found.items():
+        for read in contract.reads_published if isinstance(contract, TableContract) else ():
+            if read.table not in built:
+                content = {**read.model_dump(), "write": "load", "primary_key": [read.columns[0].name]}
+                content |= {"description": "No flow here builds it.", "grain": "No row."}
+                missing[f"published/{read.table}"] = parse(content, f"{path}.yml: reads_published")
+                continue
+            there = {c.name: c.sql_type() for c in built[read.table].columns}
+            if other := [c for c in read.columns if there.get(c.name) != c.sql_type()]:
+                raise ContractError(
+                    f"{path}.yml: reads_published: expected {read.table} with {other[0].name} {other[0].sql_type()}, "
+                    f"its contract says {there.get(other[0].name, 'no such column')}"
+                )
+    return missing
 
 
 def _explained(error: ValidationError, where: str, content: Mapping[str, Any]) -> Iterator[str]:

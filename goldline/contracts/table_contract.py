@@ -45,6 +45,18 @@ class Case(ContractModel):
     rejected: tuple[Row, ...] = ()
 
 
+class PublishedTable(ContractModel):
+    """A table of another flow, read as it was last published, without an edge in the graph.
+
+    Attributes:
+        columns: those that are read, as this contract needs them: where no flow of the project builds the table, it is
+            made of them and stays empty.
+    """
+
+    table: TableName
+    columns: tuple[Column, ...] = Field(min_length=1)
+
+
 class TableContract(ContractModel):
     """Promise of a table, and how its SELECT is published.
 
@@ -58,7 +70,7 @@ class TableContract(ContractModel):
         lookback_days: days before `@since` that the SELECT builds anew too; it takes the first of them as
             `@lookback_start`. 0: it takes no such date.
         rejects: whether the SELECT gives `_reject_reason`.
-        reads_published: tables that are read as last published, without an edge in the graph.
+        reads_published: tables of other flows that are read as last published.
         model: the model whose predictions the rows are; its task predicts first, for the rows of `predict_<model>.sql`.
     """
 
@@ -73,7 +85,7 @@ class TableContract(ContractModel):
     cluster_by: tuple[Name, ...] = Field(default=(), max_length=4)
     lookback_days: int = Field(default=0, ge=0)
     rejects: bool = False
-    reads_published: tuple[TableName, ...] = ()
+    reads_published: tuple[PublishedTable, ...] = ()
     model: Name | None = None
     columns: tuple[Column, ...] = Field(min_length=1)
     checks: tuple[Check, ...] = ()

@@ -138,7 +138,7 @@ def catalog() -> Catalog:
 
 
 def _check_sources(name: str, contract: TableContract, sources: tuple[Published | Loaded, ...]) -> None:
-    read = reads(select(name)) - set(contract.reads_published)
+    read = reads(select(name)) - {published.table for published in contract.reads_published}
     given = frozenset[str]().union(*(s.given(read) for s in sources))
     if given != read:
         raise GraphError(

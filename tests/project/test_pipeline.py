@@ -20,7 +20,7 @@ from components.tasks import table
 from goldline.contracts.loading import Contract, parse
 from goldline.contracts.source_contract import SourceContract
 from goldline.contracts.sql import reads
-from goldline.contracts.table_contract import TableContract
+from goldline.contracts.table_contract import PublishedTable, TableContract
 from goldline.project import pipeline_json, root, sql_folder
 from goldline.runs.run_files import Catalog
 from goldline.spec import tables
@@ -109,7 +109,7 @@ def test_the_graphs_edges_are_the_tables_that_the_sql_reads(spec: Spec) -> None:
     for contract, task in builds:
         named = {name for taken in task.takes if (name := published(taken))}
         # predict fills ops.predictions, which its SELECT reads, from the rows of another SELECT
-        read = reads(task.constants.get("rows") or task.constants["select"]) - set(contract.reads_published)
+        read = reads(task.constants.get("rows") or task.constants["select"]) - published_tables(contract)
         unnamed = read - named
         assert named <= read, task.name
         # What brings a source's files, or fills one of goldline's own tables, need not carry a contract.
@@ -122,7 +122,7 @@ def test_what_is_read_as_last_published_is_built_by_somebody(spec: Spec) -> None
     builds = list(Graph(spec).builds())
     built = {contract.table for contract, _ in builds}
     for contract, _ in builds:
-        assert set(contract.reads_published) <= built
+        assert published_tables(contract) <= built
 
 
 def test_every_table_is_built_once_by_a_task_of_its_name(spec: Spec) -> None:
@@ -132,6 +132,10 @@ def test_every_table_is_built_once_by_a_task_of_its_name(spec: Spec) -> None:
     assert len(built) == len(set(built))
     assert set(built) <= {(c.table, c.name) for c in table_contracts()}
     assert set(built) >= {(c.table, c.name) for c in table_contracts() if c.mode.is_built}  # views are ever fresh
+
+
+def published_tables(contract: TableContract) -> set[str]:
+    return {read.table for read in contract.reads_published}
 
 
 def table_contracts() -> list[TableContract]:
@@ -170,7 +174,10 @@ def test_a_wrong_edge_is_refused_with_what_was_expected(sources: tuple[Published
 
 
 def test_what_is_read_as_last_published_needs_no_edge_and_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    fct_sales = contracts()["sales/fct_sales"].model_copy(update={"reads_published": ("silver.stg_sales",)})
+    stg_sales = contracts()["sales/stg_sales"]
+    assert isinstance(stg_sales, TableContract)
+    read = PublishedTable(table=stg_sales.table, columns=stg_sales.columns)
+    fct_sales = contracts()["sales/fct_sales"].model_copy(update={"reads_published": (read,)})
     monkeypatch.setattr(tables, "contracts", lambda: {"sales/fct_sales": fct_sales})
 
     def alone() -> None:

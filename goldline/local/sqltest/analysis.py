@@ -49,15 +49,26 @@ def check_sql(folder: Path, *, cache: Path | None = None) -> list[Problem]:
     """
     contracts = load_all(folder)
     analyser = analyser_of(contracts.values(), cache)
-    problems = [
-        Problem(path, 1, 1, f"no contract beside it, expected {path.with_suffix('.yml').name}")
-        for path in sorted(folder.rglob("*.sql"))
-        if str(path.relative_to(folder).with_suffix("")) not in contracts
-    ]
-    for name, contract in contracts.items():
-        if isinstance(contract, TableContract) and contract.mode.has_select:
-            problems += TableCheck(analyser, contract, (folder / name).with_suffix(".sql")).problems()
+    tables = {path: c for path, c in contracts.items() if isinstance(c, TableContract) and c.mode.has_select}
+    rows = {folder / path.rpartition("/")[0] / f"predict_{c.model}.sql" for path, c in tables.items() if c.model}
+    problems = []
+    for path in sorted(folder.rglob("*.sql")):
+        if path in rows:
+            problems += _rows_problems(analyser, path)
+        elif str(path.relative_to(folder).with_suffix("")) not in contracts:
+            problems += [Problem(path, 1, 1, f"no contract beside it, expected {path.with_suffix('.yml').name}")]
+    for name, contract in tables.items():
+        problems += TableCheck(analyser, contract, (folder / name).with_suffix(".sql")).problems()
     return problems
+
+
+def _rows_problems(analyser: Analyser, path: Path) -> list[Problem]:
+    """Mistakes in the SELECT of the rows that a model predicts for."""
+    try:
+        analyser.resolve(path.read_text(encoding="utf-8"), {"run_date": PARAMETERS["run_date"], "value": "STRING"})
+    except SqlError as error:
+        return [Problem(path, error.line or 1, error.column or 1, error.message)]
+    return []
 
 
 def analyser_of(contracts: Collection[Contract], cache: Path | None = None) -> Analyser:

@@ -342,6 +342,26 @@ def test_two_files_never_make_one_table(tmp_path: Path, other: dict[str, Any], t
     assert wrong_folder(tmp_path).startswith(f"wares/{name}.yml: ")
 
 
+READ = {"table": "gold.fct_visits", "columns": [ID, NOTE]}
+
+
+def test_a_table_that_no_flow_builds_is_made_of_what_its_reader_needs(tmp_path: Path) -> None:
+    written(good_folder(tmp_path) / "orders", {**TABLE, "reads_published": [READ]})
+    made = load_all(tmp_path)["published/gold.fct_visits"]
+    assert isinstance(made, TableContract)
+    assert (made.table, made.write, [c.name for c in made.columns]) == ("gold.fct_visits", "load", ["id", "note"])
+
+
+def test_a_table_that_a_flow_builds_must_have_what_its_reader_needs(tmp_path: Path) -> None:
+    written(good_folder(tmp_path) / "orders", {**TABLE, "reads_published": [READ]})
+    built = changed(TABLE, {"table": "gold.fct_visits", "columns": [ID, DAY, CHANGED, {**NOTE, "type": "INT64"}]})
+    written(tmp_path / "visits", built, "fct_visits")
+    (tmp_path / "visits" / "fct_visits.sql").write_text("select 1")
+    assert wrong_folder(tmp_path) == (
+        "orders/stg_orders.yml: reads_published: expected gold.fct_visits with note STRING, its contract says INT64"
+    )
+
+
 def test_the_projects_own_contracts_are_good() -> None:
     assert {"sales/ext_sales", "sales/stg_sales"} <= load_all(sql_folder()).keys()
 
