@@ -1,7 +1,7 @@
 """Compile pipeline.py to pipeline.json, and check the result as Vertex AI would read it.
 
-python compile.py            write pipeline.json, its picture and the page of its parameters
-python compile.py --check    only say whether pipeline.json is stale, with the difference
+python compile.py            write pipeline.json, its picture in README.md and the page of its parameters
+python compile.py --check    only say whether one of them is stale, with the difference
 python compile.py --env prod also write the copy for an environment of goldline.yaml, which names the image by digest,
                              and register it as a template for the console
 """
@@ -10,17 +10,18 @@ import argparse
 import difflib
 import sys
 from pathlib import Path
+from typing import Any
 
 from goldline import project
 from goldline.spec.check.budget import nights
 from goldline.spec.check.check import check
 from goldline.spec.compiled import compiled, is_same
 from goldline.spec.parameters_page import page
-from goldline.spec.picture import PICTURE, picture
+from goldline.spec.picture import BEGIN, END, with_picture
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compile and check; 1 if the spec has findings or, with --check, is stale."""
+    """Compile and check; 1 if the spec has findings or, with --check, something is stale."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing, fail if pipeline.json is stale")
     parser.add_argument("--env", metavar="NAME", help="also write and register the copy for this environment")
@@ -32,13 +33,24 @@ def main(arguments: list[str] | None = None) -> int:
     if findings := check(spec, nights()):
         print("\n".join(str(f) for f in findings), file=sys.stderr)
         return 1
+    try:
+        made = {committed: text, described: page(spec), **_readme(spec)}
+    except ValueError as error:
+        print(f"README.md: {error}", file=sys.stderr)
+        return 1
     if options.check:
-        return max(_compare(committed, text), _compare(PICTURE, picture(spec)), _compare(described, page(spec)))
-    committed.write_text(text, encoding="utf-8")
-    PICTURE.write_text(picture(spec), encoding="utf-8")
-    described.write_text(page(spec), encoding="utf-8")
+        return max(_compare(path, content) for path, content in made.items())
+    for path, content in made.items():
+        path.write_text(content, encoding="utf-8")
     print(f"{committed.name}: {len(spec['deploymentSpec']['executors'])} tasks, {len(text) // 1024} KiB, no findings")
     return _template(options.env, options.image, options.tag or ["latest"]) if options.env else 0
+
+
+def _readme(spec: dict[str, Any]) -> dict[Path, str]:
+    """README.md with the picture; empty where it has no place for one."""
+    readme = project.root() / "README.md"
+    there = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    return {readme: with_picture(there, spec)} if {BEGIN, END}.intersection(there.splitlines()) else {}
 
 
 def _template(environment: str, image: str, tags: list[str]) -> int:

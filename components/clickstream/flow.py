@@ -11,7 +11,7 @@ from goldline.spec.tables import contract_json, landed_source
 @dsl.pipeline
 def simulate_clickstream(size: str, run: str) -> None:
     """Clicks on a simulated shop's site, in the lake."""
-    with dsl.If(size != "none", "simulated-clickstream"):
+    with dsl.If(size != "none", "simulated"):
         generate_clickstream(run=run)
 
 

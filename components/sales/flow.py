@@ -12,7 +12,7 @@ from goldline.spec.tables import contract_json, landed_source
 @dsl.pipeline
 def simulate_sales(size: str, run: str, collection: str, database: str) -> None:
     """Sales of a simulated shop, in Firestore."""
-    with dsl.If(size != "none", "simulated-sales"):
+    with dsl.If(size != "none", "simulated"):
         generate_sales(run=run, collection=collection, database=database)
 
 

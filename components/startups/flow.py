@@ -11,7 +11,7 @@ from goldline.spec.tables import contract_json, landed_source
 @dsl.pipeline
 def simulate_startups(size: str, run: str) -> None:
     """A simulated register of startups, in the lake."""
-    with dsl.If(size != "none", "simulated-startups"):
+    with dsl.If(size != "none", "simulated"):
         generate_startups(run=run)
 
 

@@ -14,7 +14,7 @@ from goldline.spec.tables import loaded_tables
 @dsl.pipeline
 def simulate_transit(size: str, run: str) -> None:
     """Schedule and archives of a simulated city, in the lake."""
-    with dsl.If(size != "none", "simulated-transit"):
+    with dsl.If(size != "none", "simulated"):
         generate_transit(run=run)
 
 

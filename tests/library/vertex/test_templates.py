@@ -25,7 +25,7 @@ def compile_py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     copied = tmp_path / "pipeline.json"
     copied.write_text(project.pipeline_json().read_text())
     monkeypatch.setattr(project, "pipeline_json", lambda: copied)
-    monkeypatch.setattr(module, "PICTURE", tmp_path / "pipeline.svg")
+    monkeypatch.setattr(module, "_readme", lambda _: {})
     return module
 
 
