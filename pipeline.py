@@ -65,8 +65,7 @@ def pipeline(
         dataset_prefix: Prefix of each dataset's name, for a developer's own tables.
         full_refresh: Tables to make anew from all that ever arrived, with commas between; "all" for every one.
         lookback_days: Days before the first unfinished date that are read again.
-        simulated_size: "small", "demo" or "large": simulators fill the sources first, and refuse what they did not
-            make; "none": no simulator runs.
+        simulated_size: "small", "demo" or "large": simulators fill the sources first; "none": no simulator runs.
         seed: Seed of all that is random.
     """
     finish = finish_run(

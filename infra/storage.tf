@@ -40,7 +40,7 @@ resource "google_storage_bucket" "lake" {
   }
 
   # Uploads that a killed task left half done. Attempts whose files are whole but that were never committed lie beside
-  # committed ones, and no rule of a bucket can tell them apart: finish_run deletes those (components/finish_run/sweep.py).
+  # committed ones, and no rule of a bucket can tell them apart: finish_run deletes those (goldline/landing/sweep.py).
   lifecycle_rule {
     condition {
       age = 8

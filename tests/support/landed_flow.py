@@ -44,8 +44,8 @@ class Place:
         return found
 
 
-def build(card: RunContext, flow: str, *tables: str) -> list[TableResult]:
-    return [build_table(card, flow, select(f"{flow}/{table}"), contract_json(f"{flow}/{table}")) for table in tables]
+def build(context: RunContext, flow: str, *tables: str) -> list[TableResult]:
+    return [build_table(context, flow, select(f"{flow}/{table}"), contract_json(f"{flow}/{table}")) for table in tables]
 
 
 def told(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""prepare_run makes the run's card and every table, on the local stack."""
+"""prepare_run makes the run's context and every table, on the local stack."""
 
 import io
 from collections.abc import Callable
@@ -44,9 +44,9 @@ def finished(run: RunContext, day: date, flow: str | None, status: str) -> dict[
 
 def test_every_contracts_table_is_there_after_it(client: bigquery.Client, new_run: NewRun) -> None:
     run = new_run()
-    card = prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run))
-    assert (card.run_date, card.since) == (DAY, {})
-    assert RunContext.parse(Lake(run.project, BUCKET).read_text(f"{card.records}/run.json")) == card
+    context = prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run))
+    assert (context.run_date, context.since) == (DAY, {})
+    assert RunContext.parse(Lake(run.project, BUCKET).read_text(f"{context.records}/run.json")) == context
     for contract in contracts().values():
         if isinstance(contract, TableContract) and contract.mode.is_view:
             view = client.get_table(run.table(contract.table))
@@ -60,7 +60,7 @@ def test_every_contracts_table_is_there_after_it(client: bigquery.Client, new_ru
         else:  # an external table over no file at all could not be read
             assert list(client.query_and_wait(f"select * from `{run.table(contract.view)}`")) == []
     # Again, it finds all as it should be.
-    assert prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run)) == card
+    assert prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run)) == context
 
 
 def test_what_arrived_is_read_since_the_flows_last_finished_date(client: bigquery.Client, new_run: NewRun) -> None:
@@ -74,8 +74,10 @@ def test_what_arrived_is_read_since_the_flows_last_finished_date(client: bigquer
         finished(run, date(2026, 11, 25), "transit", "succeeded"),
     ]
     Jobs(run, "test").append("earlier", earlier, run.table("ops.runs"), fields(RunRow.columns()))
-    card = prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run, run_date="2026-11-20", lookback_days=2))
-    assert card.since == {"sales": date(2026, 11, 14), "transit": EPOCH}
+    context = prepare_run(
+        run.run_id, CREATED, "", catalog().pack(), settings(run, run_date="2026-11-20", lookback_days=2)
+    )
+    assert context.since == {"sales": date(2026, 11, 14), "transit": EPOCH}
 
 
 def test_a_missing_bucket_is_named(new_run: NewRun) -> None:

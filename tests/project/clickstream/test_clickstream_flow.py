@@ -20,9 +20,9 @@ def test_clicks_become_the_sessions_that_the_simulator_knows(landed_flow: Place)
     broken = b'{"event_id": "e1", "ip_address": "198.18.0.1", "page_url": "https://shop.example/?to=jane@mail.example'
     landed_flow.lake.write_bytes(f"bronze/clickstream/run_date={DAY}/broken.jsonl", broken)
     for day in (DAY, yesterday):
-        card = landed_flow.night(day, since=day)
-        landed = land_files(card, "clickstream", contract_json("clickstream/ext_clickstream"))
-        staged, sessions = build(card, "clickstream", "stg_clickstream", "fct_sessions")
+        context = landed_flow.night(day, since=day)
+        landed = land_files(context, "clickstream", contract_json("clickstream/ext_clickstream"))
+        staged, sessions = build(context, "clickstream", "stg_clickstream", "fct_sessions")
         assert staged.selected == landed.rows == staged.published + staged.rejected + staged.superseded
         assert staged.rejected == landed.found["malformed"]
         assert len(landed.damaged) == 1

@@ -33,11 +33,11 @@ def run_day(run: RunContext, day: date, collection: str) -> None:
     """What the pipeline does for one date."""
     settings = Settings(day.isoformat(), run.project, run.location, run.bucket, run.dataset_prefix)
     job = f"{run.run_id}-{uuid.uuid4().hex[:8]}"
-    card = prepare_run(job, "", "", catalog().pack(), settings)
-    generate_sales(card, collection, DATABASE, SEED, HISTORY, CUSTOMERS)
-    export_firestore(card, contract_json("sales/ext_sales"), collection, DATABASE)
+    context = prepare_run(job, "", "", catalog().pack(), settings)
+    generate_sales(context, collection, DATABASE, SEED, HISTORY, CUSTOMERS)
+    export_firestore(context, contract_json("sales/ext_sales"), collection, DATABASE)
     for table in TABLES:
-        build_table(card, "sales", select(table), contract_json(table))
+        build_table(context, "sales", select(table), contract_json(table))
 
 
 def content(client: bigquery.Client, run: RunContext) -> dict[str, list[str]]:

@@ -20,9 +20,9 @@ def test_startups_have_the_history_that_the_register_knows(landed_flow: Place) -
         generate_startups(landed_flow.night(week), SEED, CHANGES)
     # The third comes late, after the fourth; the first two are caught up in one night.
     for week, since in ((weeks[1], EPOCH), (weeks[3], weeks[3]), (weeks[2], weeks[2])):
-        card = landed_flow.night(week, since=since)
-        landed = land_files(card, "startups", contract_json("startups/ext_startups"))
-        staged, history = build(card, "startups", "stg_startups", "dim_startup")
+        context = landed_flow.night(week, since=since)
+        landed = land_files(context, "startups", contract_json("startups/ext_startups"))
+        staged, history = build(context, "startups", "stg_startups", "dim_startup")
         assert staged.selected == landed.rows == staged.published + staged.rejected + staged.superseded
     truth = landed_flow.truth("startups", weeks[3])
     assert (len(truth), told(truth, list(truth[0]))) == (
