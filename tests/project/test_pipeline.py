@@ -296,6 +296,15 @@ def test_the_committed_spec_is_what_the_pipeline_compiles_to() -> None:
     assert is_same(committed, compiled()[0]), "pipeline.json is stale: run `make compile`"
 
 
+def test_the_form_stays_short_and_each_field_is_one_value(spec: Spec) -> None:
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert len(parameters) <= 26
+    assert {p["parameterType"] for p in parameters.values()} == {"STRING", "BOOLEAN", "NUMBER_INTEGER"}
+    assert all(p["description"] for p in parameters.values())
+    defaults = [p["defaultValue"] for p in parameters.values()]
+    assert not [text for text in defaults if isinstance(text, str) and text[:1] in ("{", "[")]
+
+
 def test_every_process_compiles_to_the_same_bytes() -> None:
     code = "import sys; from goldline.spec.compiled import compiled; sys.stdout.write(compiled()[0])"
     running = [
