@@ -6,10 +6,10 @@ tell them apart; only ops.commits can.
 
 import datetime
 import logging
-import re
 from collections import defaultdict
 
 from goldline.lake import Lake, LakeError
+from goldline.landing.attempts import attempt_of, read_attempts
 from goldline.runs.context import RunContext
 from goldline.runs.records import now
 from goldline.warehouse.jobs import Jobs
@@ -17,8 +17,6 @@ from goldline.warehouse.jobs import Jobs
 LOG = logging.getLogger(__name__)
 # Longer than any task can take up an attempt: Firestore keeps the past for seven days at most.
 AGE = datetime.timedelta(days=8)
-# As landings name their folders: the run, and a mark of its own.
-ATTEMPT = re.compile(r"bronze/.+/attempt=(?P<attempt>(?P<run_id>[^/]+)-[0-9a-f]{8})/")
 
 
 def sweep(run: RunContext, moment: datetime.datetime | None = None) -> list[str]:
@@ -31,12 +29,11 @@ def sweep(run: RunContext, moment: datetime.datetime | None = None) -> list[str]
     files: dict[tuple[str, str], list[str]] = defaultdict(list)
     young = set()
     for file in lake.found("bronze"):
-        if found := ATTEMPT.match(file.path):
-            files[found["attempt"], found["run_id"]].append(file.path)
+        if found := attempt_of(file.path):
+            files[found].append(file.path)
             if (moment or now()) - file.updated < AGE:
-                young.add(found["attempt"])
-    sql = f"select distinct attempt from `{run.table('ops.commits')}`"
-    committed = {row["attempt"] for row in Jobs(run, "sweep").query("commits", sql)}
+                young.add(found[0])
+    committed = read_attempts(Jobs(run, "sweep"))
     swept = []
     for (attempt, run_id), paths in files.items():
         if attempt not in committed | young and _is_ours(lake, run, run_id):

@@ -11,6 +11,7 @@ from goldline.clients import TIMEOUT
 from goldline.contracts import arrow
 from goldline.contracts.source_contract import LANDED_KEYS, SourceContract
 from goldline.lake import Lake
+from goldline.landing.attempts import attempt_folder, from_newest_commits
 from goldline.runs.context import EPOCH, RunContext
 from goldline.warehouse.schema import fields, shape
 
@@ -22,9 +23,8 @@ def ensure_source(client: bigquery.Client, lake: Lake, contract: SourceContract,
     wanted = external_table(contract, run)
     if not _is_as_declared(client, wanted):
         # An external table over no file at all cannot be queried: lay one that holds nothing.
-        lake.write_bytes(
-            f"{contract.folder}/run_date={EPOCH}/attempt=none/empty{ENDING[contract.format]}", empty_file(contract)
-        )
+        path = f"{attempt_folder(contract, EPOCH, 'none')}/empty{ENDING[contract.format]}"
+        lake.write_bytes(path, empty_file(contract))
         client.delete_table(wanted.reference, not_found_ok=True, timeout=TIMEOUT)
         client.create_table(wanted, exists_ok=True, timeout=TIMEOUT)
         client.delete_table(run.table(contract.view), not_found_ok=True, timeout=TIMEOUT)
@@ -94,9 +94,7 @@ def _newest_lines(contract: SourceContract, run: RunContext) -> str:
 from `{run.table(contract.source)}` as files
 inner join (
     select run_date, attempt, pii_key_version
-    from `{run.table("ops.commits")}`
-    where source = '{contract.source}'
-    qualify row_number() over (partition by run_date order by committed_at desc, attempt desc) = 1
+    {from_newest_commits(run, contract)}
 ) as commits
     on files.run_date = commits.run_date and files.attempt = commits.attempt"""
 
@@ -114,9 +112,7 @@ inner join (
         run_date,
         attempt,
         first_value(pii_key_version) over (order by committed_at desc, attempt desc) as newest_key_version
-    from `{run.table("ops.commits")}`
-    where source = '{contract.source}'
-    qualify row_number() over (partition by run_date order by committed_at desc, attempt desc) = 1
+    {from_newest_commits(run, contract)}
 ) as commits
     on files.run_date = commits.run_date and files.attempt = commits.attempt
 where

@@ -11,7 +11,6 @@ import hashlib
 import json
 import logging
 import re
-import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +18,20 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import google_crc32c
-from google.cloud import bigquery
 
-from goldline.clients import TIMEOUT, bigquery_client
 from goldline.contracts.loading import parse
 from goldline.contracts.source_contract import SourceContract
 from goldline.lake import CHUNK, Found, Lake
+from goldline.landing.attempts import (
+    append_commits,
+    attempt_folder,
+    date_folder,
+    date_of,
+    new_attempt,
+    newest_of_each_date,
+    read_commits,
+    source_jobs,
+)
 from goldline.landing.json_lines import CHUNK as PIECE
 from goldline.landing.json_lines import Lines
 from goldline.privacy.masks import Treatment
@@ -32,14 +39,11 @@ from goldline.privacy.pseudonym import load_key
 from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.ops import Commit
 from goldline.runs.records import CheckResult, Record, now, recorded
-from goldline.warehouse.jobs import Jobs
-from goldline.warehouse.schema import fields
 
 LOG = logging.getLogger(__name__)
 DAY = datetime.timedelta(days=1)
 FORM = 1  # of what is landed: with another number all is landed anew
 FILE = re.compile(r"(^|/)[^/._][^/]*\.(jsonl|ndjson|json)(\.gz)?$")  # not what tools hide: _SUCCESS, .part
-DATE = re.compile(r"run_date=(\d{4}-\d\d-\d\d)/")
 ENDING = ".jsonl.gz"
 FILES_AT_ONCE = 4
 FASTEST = 1  # gzip's level: the files are read once or twice
@@ -128,7 +132,8 @@ class Landing:
         self.contract = contract
         self.lake = Lake(run.project, run.bucket)
         self.key = load_key(run.project) if contract.has_pii else None
-        self.attempt = f"{run.run_id}-{secrets.token_hex(4)}"
+        self.jobs = source_jobs(run, contract)
+        self.attempt = new_attempt(run)
         self.landed = Landed(self.lake.uri(contract.folder))
 
     def land(self, since: datetime.date) -> Landed:
@@ -150,42 +155,27 @@ class Landing:
             self.landed.files += commit.files
             self.landed.rows += commit.rows
         if new:
-            self._commit(new)
+            append_commits(self.jobs, new)
         return self.landed
 
     def _newest_commits(self, since: datetime.date) -> dict[datetime.date, Commit]:
         """The newest commit of each date of the run."""
-        columns = ", ".join(c.name for c in Commit.columns())
-        # Not by goldline.warehouse.jobs: a second try must see what is committed now, not find the first one's job.
-        sql = (
-            f"select {columns} from `{self.run.table('ops.commits')}` where source = @source and run_date <= @run_date "
-            "qualify row_number() over (partition by run_date order by committed_at desc, attempt desc) = 1 "
-            "order by committed_at, attempt"
-        )
-        parameters = [
-            bigquery.ScalarQueryParameter("source", "STRING", self.contract.source),
-            bigquery.ScalarQueryParameter("run_date", "DATE", self.run.run_date),
-        ]
-        config = bigquery.QueryJobConfig(query_parameters=parameters)
-        client = bigquery_client(self.run.project, self.run.location)
-        commits = [
-            Commit(**dict(r.items())) for r in client.query_and_wait(sql, job_config=config, api_timeout=TIMEOUT)
-        ]
+        commits = [c for c in read_commits(self.jobs, self.contract) if c.run_date <= self.run.run_date]
         if commits and self.key and not self.key.follows(commits[-1].pii_key_version, commits[-1].pii_key_check):
             raise LandingError(
                 f"{self.contract.source}: pseudonyms of {commits[-1].run_date} were made with key version "
                 f"{commits[-1].pii_key_version}, and version {self.key.version} here is neither that key nor one that "
                 f"took its place. Nothing was landed"
             )
-        return {c.run_date: c for c in commits if c.run_date >= since}
+        return {c.run_date: c for c in newest_of_each_date(commits) if c.run_date >= since}
 
     def _arrived(self, since: datetime.date) -> dict[datetime.date, list[Found]]:
         """The files of each date, each content once; the others that lie there are counted."""
         incoming, until = self.contract.incoming or "", self.run.run_date + DAY
         found: dict[datetime.date, dict[str, Found]] = {}
-        for file in self.lake.found(incoming, f"run_date={since}", f"run_date={until}"):
+        for file in self.lake.found(incoming, date_folder(since), date_folder(until)):
             name = file.path.removeprefix(f"{incoming}/")
-            day = _date(name)
+            day = date_of(name)
             if day is None or not since <= day <= self.run.run_date or name.endswith("/"):
                 continue
             if not FILE.search(name):
@@ -206,8 +196,8 @@ class Landing:
     def _land_date(
         self, day: datetime.date, files: Sequence[Found], content: str, read_time: datetime.datetime
     ) -> Commit:
-        folder = f"{self.contract.folder}/run_date={day}/attempt={self.attempt}"
-        before = f"{self.contract.incoming}/run_date={day}/"
+        folder = attempt_folder(self.contract, day, self.attempt)
+        before = f"{self.contract.incoming}/{date_folder(day)}/"
         names = _names([f.path.removeprefix(before) for f in files])
         targets = [f"{folder}/{names[f.path.removeprefix(before)]}" for f in files]
         with ThreadPoolExecutor(FILES_AT_ONCE) as pool:  # what takes time with small files is the answers
@@ -257,12 +247,6 @@ class Landing:
                 *(self.lake.uri(file.path), one.damage, one.rows, one.cut),
             )
 
-    def _commit(self, commits: Sequence[Commit]) -> None:
-        jobs = Jobs(self.run, self.contract.source.replace(".", "_"))
-        # The attempt is in the step's name: a second try of the task may land other files than the first one.
-        step, rows = f"commit_{self.attempt[-8:]}", [c.model_dump(mode="json") for c in commits]
-        jobs.append(step, rows, self.run.table("ops.commits"), fields(Commit.columns()))
-
 
 class Checked:
     """A stream that keeps the checksum of what was read of it."""
@@ -283,15 +267,6 @@ class Checked:
         while self.read(PIECE):
             pass
         return base64.b64encode(self._checksum.to_bytes(4)).decode()
-
-
-def _date(name: str) -> datetime.date | None:
-    """The date of the folder that a file lies in."""
-    found = DATE.match(name)
-    try:
-        return datetime.date.fromisoformat(found[1]) if found else None
-    except ValueError:
-        return None
 
 
 def _names(came: Sequence[str]) -> Mapping[str, str]:

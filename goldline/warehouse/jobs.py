@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -37,6 +37,8 @@ PASSING = {
 LOST_RACE = re.compile(r"concurrent update|could not serialize|Transaction is aborted", re.IGNORECASE)
 
 Parameters = Sequence[bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter]
+Files = Mapping[str, bigquery.ExternalConfig]
+NO_FILES: Files = MappingProxyType({})
 Begin = Callable[[str, dict[str, str]], Any]
 
 
@@ -58,13 +60,7 @@ class Jobs:
         """Bytes that BigQuery billed for the statements so far."""
         return sum(self._billed)
 
-    def query(
-        self,
-        step: str,
-        sql: str,
-        parameters: Parameters = (),
-        files: Mapping[str, bigquery.ExternalConfig] = MappingProxyType({}),
-    ) -> "list[bigquery.Row]":
+    def query(self, step: str, sql: str, parameters: Parameters = (), files: Files = NO_FILES) -> "list[bigquery.Row]":
         """Run a statement, which may read files of the lake by the names given to them, and give its rows."""
         return self._query(step, sql, parameters, files)[1]
 
@@ -73,11 +69,7 @@ class Jobs:
         return int(self._query(step, sql)[0].dml_stats.inserted_row_count)
 
     def _query(
-        self,
-        step: str,
-        sql: str,
-        parameters: Parameters = (),
-        files: Mapping[str, bigquery.ExternalConfig] = MappingProxyType({}),
+        self, step: str, sql: str, parameters: Parameters = (), files: Files = NO_FILES
     ) -> "tuple[Any, list[bigquery.Row]]":
         """The job, done, and its rows."""
         config = bigquery.QueryJobConfig(query_parameters=list(parameters))
@@ -106,6 +98,21 @@ class Jobs:
             return list(self.client.list_rows(reference, selected_fields=wanted, page_size=PAGE_ROWS, timeout=TIMEOUT))
         except GoogleAPICallError as error:
             raise JobError(f"{self.subject}, reading {table}: {error.message}") from error
+
+    def read_now(self, sql: str, parameters: Parameters = ()) -> Iterator[bigquery.Row]:
+        """Rows of a SELECT as of now, read as they are asked for.
+
+        Unlike `query` it makes a job with an id of BigQuery's own, so that a second try never finds the answer of the
+        first: for all that decides what is still to be done. It does not count into `bytes_billed`.
+
+        Raises:
+            JobError: the SELECT failed.
+        """
+        config = bigquery.QueryJobConfig(query_parameters=list(parameters), labels=self._labels("read_now"))
+        try:
+            yield from self.client.query_and_wait(sql, job_config=config, api_timeout=TIMEOUT, wait_timeout=JOB_SECONDS)
+        except GoogleAPICallError as error:
+            raise JobError(f"{self.subject}, reading: {error.message}") from error
 
     def row_count(self, table: str) -> int:
         """How many rows a table has; its metadata tells.
@@ -173,13 +180,16 @@ class Jobs:
                 time.sleep(2**tries - 1)
 
     def _begin(self, job_id: str, step: str, begin: Begin) -> tuple[Any, bool]:
-        labels = {"goldline_run": self.run.run_id, "goldline_subject": self.subject, "goldline_step": step}
         try:
-            return begin(job_id, {key: label(value) for key, value in labels.items()}), True
+            return begin(job_id, self._labels(step)), True
         except Conflict:
             return self.client.get_job(job_id, timeout=TIMEOUT), False
         except GoogleAPICallError as error:
             raise JobError(f"{self.subject}, step {step}: {error.message}") from error
+
+    def _labels(self, step: str) -> dict[str, str]:
+        labels = {"goldline_run": self.run.run_id, "goldline_subject": self.subject, "goldline_step": step}
+        return {key: label(value) for key, value in labels.items()}
 
     def _job_id(self, step: str, content: str, failed: int) -> str:
         # `goldline retry` sets GOLDLINE_RETRY: whoever runs a task again by hand wants its work done again.

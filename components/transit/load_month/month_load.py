@@ -132,7 +132,7 @@ class Loader:
         """Of the days that are known, those whose rows all stand in the table: somebody may have changed it."""
         LOG.warning("%s does not hold the rows that were loaded: days that differ are loaded again", table)
         sql = f"select service_date, count(*) as row_count from `{self.run.table(table)}` group by service_date"
-        there = {str(row["service_date"]): row["row_count"] for row in self.jobs.query(f"count_{table}", sql)}
+        there = {str(row["service_date"]): row["row_count"] for row in self.jobs.read_now(sql)}
         return {day: archive for day, archive in known.items() if there.get(day, 0) == counts[day]}
 
     def load(self, month: str, days: Sequence[datetime.date]) -> str:

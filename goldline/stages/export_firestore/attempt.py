@@ -24,6 +24,7 @@ from goldline.contracts import arrow
 from goldline.contracts.source_contract import SourceContract
 from goldline.firestore.calls import Database
 from goldline.lake import Lake
+from goldline.landing.attempts import attempt_folder
 from goldline.privacy.pseudonym import Key
 from goldline.runs.context import RunContext
 from goldline.runs.records import now
@@ -180,7 +181,7 @@ class Attempt:
         self.key = key
         self.plan = progress.plan
         self.progress = progress
-        self.folder = f"{contract.folder}/run_date={run.run_date}/attempt={progress.attempt}"
+        self.folder = attempt_folder(contract, run.run_date, progress.attempt)
         self.lake = Lake(run.project, run.bucket)
         self.schema = arrow.schema(contract.file_columns)
         self.keys: list[pa.StringArray] = []  # of what was landed, where something is to be compared with them

@@ -8,17 +8,14 @@ in ops.commits.
 import datetime
 import json
 import logging
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from google.cloud import bigquery
-
-from goldline.clients import TIMEOUT, bigquery_client
 from goldline.contracts.loading import parse
 from goldline.contracts.source_contract import SourceContract
 from goldline.firestore.calls import Database
+from goldline.landing.attempts import append_commits, new_attempt, read_commits, source_jobs
 from goldline.privacy.pseudonym import Key, load_key
 from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit
@@ -29,8 +26,6 @@ from goldline.stages.export_firestore.attempt import Attempt, Counts, Progress, 
 from goldline.stages.export_firestore.plan import FULL, ExportError, Plan, make_plan
 from goldline.stages.export_firestore.reader import CollectionQuery
 from goldline.stages.export_firestore.rules import Findings
-from goldline.warehouse.jobs import Jobs
-from goldline.warehouse.schema import fields
 
 __all__ = ["ExportError", "Exported", "export_firestore"]
 LOG = logging.getLogger(__name__)
@@ -97,7 +92,7 @@ def _export(
     run: RunContext, contract: SourceContract, connect: Callable[[], Database], collection: str, origin: str, mode: str
 ) -> Exported:
     key = load_key(run.project)
-    commits = _commits(run, contract)
+    commits = read_commits(source_jobs(run, contract), contract)
     progress = attempts.saved(run, contract)
     if progress and progress.attempt in [c.attempt for c in commits]:
         if not retry_marker():
@@ -147,7 +142,7 @@ def _begin(
     ranges = reader.split(database, question, count, attempts.PART_ROWS, read_time)
     database.close()
     return Progress(
-        attempt=f"{run.run_id}-{secrets.token_hex(4)}",
+        attempt=new_attempt(run),
         asked=mode,
         plan=plan,
         read_time=read_time,
@@ -162,17 +157,6 @@ def _begin(
 
 def _question(contract: SourceContract, collection: str, plan: Plan) -> CollectionQuery:
     return CollectionQuery(collection, contract.change_clock if plan.mode != FULL else None, plan.watermark)
-
-
-def _commits(run: RunContext, contract: SourceContract) -> list[Commit]:
-    client = bigquery_client(run.project, run.location)
-    columns = ", ".join(c.name for c in Commit.columns())
-    config = bigquery.QueryJobConfig(
-        query_parameters=[bigquery.ScalarQueryParameter("source", "STRING", contract.source)]
-    )
-    sql = f"select {columns} from `{run.table('ops.commits')}` where source = @source"
-    # Not by goldline.warehouse.jobs: a second try must see what is committed now, not find the first one's job.
-    return [Commit(**dict(row.items())) for row in client.query_and_wait(sql, job_config=config, api_timeout=TIMEOUT)]
 
 
 def _commit(attempt: Attempt) -> None:
@@ -193,8 +177,7 @@ def _commit(attempt: Attempt) -> None:
         run_id=run.run_id,
         committed_at=now(),
     )
-    jobs = Jobs(run, contract.source.replace(".", "_"))
-    jobs.append("commit", [commit.model_dump(mode="json")], run.table("ops.commits"), fields(Commit.columns()))
+    append_commits(source_jobs(run, contract), [commit])
 
 
 def _exported(attempt: Attempt) -> Exported:

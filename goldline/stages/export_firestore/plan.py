@@ -14,10 +14,10 @@ The rules, so that dates may run late, twice and in any order:
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Literal, get_args
 
 from goldline.contracts.source_contract import SourceContract, Weekday
+from goldline.landing.attempts import newest_of_each_date
 from goldline.privacy.pseudonym import Key
 from goldline.runs.ops import Commit
 
@@ -82,12 +82,6 @@ def make_plan(
     if why:
         return Plan(FULL, why, known_dates=_known_dates(run_date, commits))
     return _incremental(run_date, contract, commits)
-
-
-def newest_of_each_date(commits: Sequence[Commit]) -> list[Commit]:
-    """The commits that count, as the view on them says."""
-    by_date = sorted(commits, key=lambda c: (c.run_date, c.committed_at, c.attempt))
-    return [list(group)[-1] for _, group in groupby(by_date, key=lambda c: c.run_date)]
 
 
 def _check_key(last: Commit, key: Key) -> None:

@@ -15,11 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from google.cloud import bigquery
 
-from goldline.clients import TIMEOUT, bigquery_client
 from goldline.contracts import arrow
 from goldline.contracts.source_contract import SourceContract
+from goldline.landing.attempts import source_jobs
 from goldline.runs.context import RunContext
-from goldline.warehouse.jobs import label
 
 KEYS_A_QUERY = 5000
 
@@ -40,14 +39,14 @@ class PreviousRecords:
         self.run = run
         self.contract = contract
         self.dates = dates
-        self.client = bigquery_client(run.project, run.location)
+        self.jobs = source_jobs(run, contract)
 
     def records(self) -> Iterator[PreviousRecord]:
         """All of them."""
         # A window sees all rows of a key, QUALIFY then keeps one.
         of_date = f"max(if(run_date = date '{self.run.run_date}', 1, 0)) over (partition by {self._key})"
         select = f"select {self._key} as record_key, _is_deleted as is_deleted, {of_date} as is_of_date"
-        for row in self._query(f"{select}\n{self._newest(f'{self._key} is not null')}"):
+        for row in self.jobs.read_now(f"{select}\n{self._newest(f'{self._key} is not null')}"):
             yield PreviousRecord(row["record_key"], row["is_deleted"], bool(row["is_of_date"]))
 
     def rows(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -55,7 +54,7 @@ class PreviousRecords:
         names = ", ".join(f"`{c.name}`" for c in self.contract.file_columns)
         select = f"select {names}\n{self._newest(f'{self._key} in unnest(@keys)')}"
         for some in batched(sorted(keys), KEYS_A_QUERY, strict=False):
-            for row in self._query(select, [bigquery.ArrayQueryParameter("keys", "STRING", list(some))]):
+            for row in self.jobs.read_now(select, [bigquery.ArrayQueryParameter("keys", "STRING", list(some))]):
                 yield dict(row.items())
 
     @property
@@ -72,12 +71,6 @@ class PreviousRecords:
             f"qualify row_number() over (partition by {self._key} "
             f"order by {changed}_updated desc, run_date desc, _document) = 1"
         )
-
-    def _query(self, sql: str, parameters: Sequence[bigquery.ArrayQueryParameter] = ()) -> Iterator[bigquery.Row]:
-        # Not by goldline.warehouse.jobs: a second try must see what is known now, not find the first one's job.
-        labels = {"goldline_run": label(self.run.run_id), "goldline_subject": label(self.contract.name)}
-        config = bigquery.QueryJobConfig(query_parameters=list(parameters), labels=labels)
-        yield from self.client.query_and_wait(sql, job_config=config, api_timeout=TIMEOUT)
 
 
 def keys_of(batch: pa.RecordBatch, contract: SourceContract) -> pa.StringArray:

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from google.cloud import bigquery
 
 from goldline.lake import Lake
+from goldline.landing.attempts import append_commits
 from goldline.landing.sweep import AGE, sweep
 from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit
 from goldline.runs.records import now
 from goldline.warehouse.jobs import Jobs
-from goldline.warehouse.schema import ensure_plain, fields
+from goldline.warehouse.schema import ensure_plain
 
 LATER = AGE + datetime.timedelta(minutes=1)
 
 
-def commit(client: bigquery.Client, run: RunContext, attempt: str) -> None:
-    ensure_plain(client, "ops.commits", Commit.columns(), run)
+def commit(run: RunContext, attempt: str) -> None:
     row = Commit(
         source="bronze.ext_things",
         run_date=run.run_date,
@@ -28,9 +28,7 @@ def commit(client: bigquery.Client, run: RunContext, attempt: str) -> None:
         run_id=run.run_id,
         committed_at=now(),
     )
-    Jobs(run, "test").append(
-        "commit", [row.model_dump(mode="json")], run.table("ops.commits"), fields(Commit.columns())
-    )
+    append_commits(Jobs(run, "test"), [row])
 
 
 def test_only_old_attempts_that_nobody_committed_are_deleted(
@@ -53,10 +51,11 @@ def test_only_old_attempts_that_nobody_committed_are_deleted(
     ]
     for path in [*lost, *kept]:
         lake.write_text(path, "")
-    commit(client, mine, f"{mine.run_id}-c0ffee00")
 
+    ensure_plain(client, "ops.commits", Commit.columns(), mine)
     assert sweep(mine) == []  # a task may still take them up
-    mended = mine.model_copy(update={"run_id": f"{mine.run_id}-next"})
-    assert sorted(sweep(mended, now() + LATER)) == lost
+    commit(mine, f"{mine.run_id}-c0ffee00")
+    # A second try of the same run's task: it must see what is committed now.
+    assert sorted(sweep(mine, now() + LATER)) == lost
     assert lake.list(f"bronze/{mine.run_id}") == sorted(path for path in kept if path.startswith("bronze/"))
     assert lake.exists(kept[-1])
