@@ -100,10 +100,13 @@ class CheckRow(OpsRow):
     run_id: str = Field(description="The run.")
     run_date: datetime.date = Field(description="The date that was run.")
     subject: str = Field(description="The table or source that was checked.")
-    check_name: str = Field(description="The check.")
+    check_name: str = Field(description="The check, under the same name in every run.")
     level: str = Field(description="block or warn.")
     failing: int = Field(description="Rows (or values) that failed.")
     passed: bool = Field(description="Whether none failed.")
+    observed: float | None = Field(default=None, description="What was measured, where that is compared.")
+    threshold: float | None = Field(default=None, description="What it was compared with, in the same unit.")
+    detail: str | None = Field(default=None, description="The file, column or key that it is about, or a hint.")
 
 
 class ModelRow(OpsRow):

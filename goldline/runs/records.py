@@ -32,12 +32,32 @@ class TableResult(BaseModel):
 
 
 class CheckResult(BaseModel):
-    """How many rows or values a check caught, and whether that stops the task."""
+    """How many rows or values a check caught, and whether that stops the task.
+
+    A run has one of each subject, name and detail.
+
+    Attributes:
+        name: snake_case without numbers and data, the same in every run, so that results can be grouped by it; of a
+            check that a contract declares, its text there.
+        observed: what was measured, where the check compares one number with a threshold.
+        threshold: what it was compared with, in the same unit.
+        detail: the file, column or key that it is about, or a hint; never personal data.
+    """
 
     subject: str
     name: str
     level: Literal["block", "warn"]
     failing: int
+    observed: float | None = None
+    threshold: float | None = None
+    detail: str | None = None
+
+    def __str__(self) -> str:
+        """Name and numbers, for messages: `roc_auc_above_floor (observed 0.512, threshold 0.6)`."""
+        numbers = {"observed": self.observed, "threshold": self.threshold}
+        told = [f"{name} {value:g}" for name, value in numbers.items() if value is not None]
+        more = ", ".join([self.detail, *told] if self.detail else told)
+        return f"{self.name} ({more})" if more else self.name
 
 
 class ModelResult(BaseModel):
@@ -95,12 +115,11 @@ def recorded(run: RunContext, name: str, flow: str) -> Iterator[Record]:
 
 def _write(run: RunContext, record: Record) -> None:
     text = record.model_dump_json(indent=1)
-    if record.status == "succeeded":
-        Lake(run.project, run.bucket).write_text(f"{run.records}/tasks/{record.name}.json", text)
-        return
-    try:  # the task's own error must be the one that is seen
+    try:
         Lake(run.project, run.bucket).write_text(f"{run.records}/tasks/{record.name}.json", text)
     except (OSError, RuntimeError) as error:
+        if record.status == "succeeded":
+            raise  # else the task's own error must be the one that is seen
         LOG.warning("the record of %s could not be written: %s", record.name, error)
 
 

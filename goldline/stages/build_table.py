@@ -28,7 +28,7 @@ from goldline.contracts.loading import parse
 from goldline.contracts.sql import prefixed
 from goldline.contracts.table_contract import REJECTED_COLUMNS, TableContract
 from goldline.runs.context import EPOCH, RunContext
-from goldline.runs.records import CheckResult, Record, TableResult, earlier, now, recorded
+from goldline.runs.records import Record, TableResult, earlier, now, recorded
 from goldline.warehouse import statements
 from goldline.warehouse.jobs import Jobs, date_parameter
 from goldline.warehouse.schema import ensure, in_order_of, is_laid_out_alike
@@ -141,8 +141,7 @@ class Builder:
             return self._audited("audit", statements.profile_and_audit(self.contract, raw), [])
         [row] = self.jobs.query("profile", statements.profile(self.contract, raw))
         profile = dict(row.items())
-        self._note_nulls(profile)
-        self._stop_if_blocked()
+        self._note(profile, profile["selected"])
         rows, columns = statements.stage(self.contract, raw), self.contract.columns
         sql = statements.create(self._stage("stage"), columns, self.contract, rows, self._expiry())
         self.jobs.query("stage", sql)
@@ -150,39 +149,26 @@ class Builder:
         parameters = self._run_date if self.contract.mode.replaces_run_date else []
         return {**profile, **self._audited("audit", audit, parameters)}
 
-    def _note_nulls(self, profile: Mapping[str, Any]) -> None:
-        for column in self.contract.columns:
-            if nulls := profile.get(f"null_{column.name}"):
-                self._caught(f"{column.name} is REQUIRED", nulls, profile["selected"], "block")
-
     def _audited(self, step: str, audit: str, parameters: Iterable[bigquery.ScalarQueryParameter]) -> Mapping[str, Any]:
         [row] = self.jobs.query(step, audit, list(parameters))
         found = dict(row.items())
-        rows = found["row_count"]
-        self._note_nulls(found)
-        key = ", ".join(self.contract.primary_key)
-        self._caught(f"{key} is unique", rows - found["key_count"], rows, "block")
-        self._caught("rows are of the run's date", found.get("outside", 0), rows, "block")
-        for i, check in enumerate(self.contract.checks):
-            self._caught(check.name, found[statements.check_alias(i)], rows, check.level, declared=True)
-        self._stop_if_blocked()
+        self._note(found, found["row_count"])
         return found
 
-    def _caught(self, name: str, failing: int, rows: int, level: str, *, declared: bool = False) -> None:
-        """Note a check; those that go without saying are noted only when they fail."""
-        if failing or declared:
-            result = {"subject": self.contract.table, "name": name, "level": level, "failing": failing}
-            self.record.checks.append(CheckResult.model_validate(result))
-        if failing:
-            LOG.warning("%s: check %r (%s): %d of %d rows fail", self.contract.table, name, level, failing, rows)
-
-    def _stop_if_blocked(self) -> None:
-        if blocking := [c for c in self.record.checks if c.failing and c.level == "block"]:
-            found = "; ".join(f"{c.name!r}: {c.failing} rows fail" for c in blocking)
+    def _note(self, found: Mapping[str, Any], rows: int) -> None:
+        """Keep the checks' results; raise where one of them blocks."""
+        results = list(statements.results(self.contract, found))
+        self.record.checks += results
+        for check in results:
+            if check.failing:
+                told = (check.subject, check, check.level, check.failing, rows)
+                LOG.warning("%s: check '%s' (%s): %d of %d rows fail", *told)
+        if blocking := [c for c in results if c.failing and c.level == "block"]:
+            failed = "; ".join(f"'{c}': {c.failing} rows fail" for c in blocking)
             names = {c.name for c in blocking}
             caught = [c for c in self.contract.checks if c.name in names]
             hint = f" See them: {statements.failing_rows(caught[0], self._audited_rows)}" if caught else ""
-            raise AuditError(f"{self.contract.table} was not published, the table stays as it was. {found}.{hint}")
+            raise AuditError(f"{self.contract.table} was not published, the table stays as it was. {failed}.{hint}")
 
     def _publish_rejects(self, rejected: int) -> None:
         """Replace the run date's partition of the rejects table, where the contract has one."""

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -87,11 +88,12 @@ def evaluate_model(
         kind = challenger.signature.kind
         metrics = judges.metrics(kind)
         record.checks = _checks(name, MAIN[kind], metrics, gate)
-        accepted = not any(check.failing for check in record.checks)
+        failed = [str(check) for check in record.checks if check.failing]
+        accepted = not failed
         record.models = [ModelResult(name=name, version=version, accepted=accepted, metrics=metrics)]
         if accepted:
             store.promote(version)
-        LOG.info("%s %s: %s, %s", name, version, "accepted" if accepted else _why(record.checks), metrics)
+        LOG.info("%s %s: %s, %s", name, version, f"refused: {'; '.join(failed)}" if failed else "accepted", metrics)
         return Judged(accepted, metrics, Curves.of(judges.truth, judges.says[""]) if kind == "classification" else None)
 
 
@@ -137,18 +139,15 @@ def _checks(name: str, main: str, metrics: Mapping[str, float], gate: Gate) -> l
     """The gate's conditions, each of which a refused model may fail without failing the task."""
     value = metrics[main]
     baseline = max(v for n, v in metrics.items() if n.startswith(BASELINE) and n.endswith(main))
-    conditions = {
-        f"{main} {value:.3f} is at least {gate.floor}": value >= gate.floor,
-        f"{main} {value:.3f} is above the baseline's {baseline:.3f}": value > baseline,
-    }
+    check = partial(CheckResult, subject=name, level="warn", observed=value)
+    found = [  # `not >=`: what is no number passes none
+        check(name=f"{main}_above_floor", failing=int(not value >= gate.floor), threshold=gate.floor),
+        check(name=f"{main}_above_baseline", failing=int(not value > baseline), threshold=baseline),
+    ]
     if (champion := metrics.get(f"champion_{main}")) is not None:
-        text = f"{main} {value:.3f} is not more than {gate.tolerance} below the champion's {champion:.3f}"
-        conditions[text] = value >= champion - gate.tolerance
-    return [CheckResult(subject=name, name=n, level="warn", failing=int(not kept)) for n, kept in conditions.items()]
-
-
-def _why(checks: list[CheckResult]) -> str:
-    return "refused, since not " + " and not ".join(f"'{check.name}'" for check in checks if check.failing)
+        least = champion - gate.tolerance
+        found.append(check(name=f"{main}_not_below_champion", failing=int(not value >= least), threshold=least))
+    return found
 
 
 def _keys(rows: pa.Table, names: list[str]) -> list[tuple[object, ...]]:

@@ -21,6 +21,7 @@ from goldline.warehouse.schema import ensure_dataset, ensure_plain, fields
 
 LOG = logging.getLogger(__name__)
 SUCCEEDED = "SUCCEEDED"
+TOLD = {"name", "flow", "status", "error", "counts"}  # of a task, in the summary
 
 
 class TaskSummary(BaseModel):
@@ -111,12 +112,7 @@ def _summary(
         run_date=run_date,
         seconds=round(seconds, 1),
         error=None if succeeded else ("\n".join(messages) or error or "a task failed before it could say why"),
-        tasks=[
-            TaskSummary(
-                name=r.name, flow=r.flow, status=r.status, seconds=round(r.seconds, 1), error=r.error, counts=r.counts
-            )
-            for r in records
-        ],
+        tasks=[TaskSummary(seconds=round(r.seconds, 1), **r.model_dump(include=TOLD)) for r in records],
         tables=[r.table for r in records if r.table],
         models=[m for r in records for m in r.models],
     )
@@ -133,9 +129,15 @@ def _write_ops(
     rows: dict[str, Iterable[ops.OpsRow]] = {"ops.runs": _run_rows(summary, records, flows)}
     if run:
         rows |= {
-            "ops.tables": [_table_row(run, t) for t in summary.tables],
-            "ops.checks": list(_check_rows(run, records)),
-            "ops.models": list(_model_rows(run, summary.models)),
+            "ops.tables": [_row(ops.TableRow, run, t, table_name=t.name) for t in summary.tables],
+            "ops.checks": [
+                _row(ops.CheckRow, run, c, check_name=c.name, passed=not c.failing) for r in records for c in r.checks
+            ],
+            "ops.models": [
+                _row(ops.ModelRow, run, m, model=m.name, metric=metric, value=value)
+                for m in summary.models
+                for metric, value in m.metrics.items()
+            ],
         }
     else:
         ensure_dataset(jobs.client, place, "ops")
@@ -164,33 +166,7 @@ def _run_rows(summary: Summary, records: Sequence[Record], flows: Mapping[str, S
     ]
 
 
-def _table_row(run: RunContext, table: TableResult) -> ops.TableRow:
-    content = table.model_dump()
-    return ops.TableRow(run_id=run.run_id, run_date=run.run_date, table_name=content.pop("name"), **content)
-
-
-def _check_rows(run: RunContext, records: Sequence[Record]) -> Iterable[ops.CheckRow]:
-    for check in (c for r in records for c in r.checks):
-        yield ops.CheckRow(
-            run_id=run.run_id,
-            run_date=run.run_date,
-            subject=check.subject,
-            check_name=check.name,
-            level=check.level,
-            failing=check.failing,
-            passed=not check.failing,
-        )
-
-
-def _model_rows(run: RunContext, models: Sequence[ModelResult]) -> Iterable[ops.ModelRow]:
-    for model in models:
-        for metric, value in model.metrics.items():
-            yield ops.ModelRow(
-                run_id=run.run_id,
-                run_date=run.run_date,
-                model=model.name,
-                version=model.version,
-                accepted=model.accepted,
-                metric=metric,
-                value=value,
-            )
+def _row(kind: type[ops.OpsRow], run: RunContext, result: BaseModel, **more: object) -> ops.OpsRow:
+    """A row of an ops table: what a task told, without the name and the metrics, whose columns are named otherwise."""
+    told = result.model_dump(exclude={"name", "metrics"})
+    return kind.model_validate({"run_id": run.run_id, "run_date": run.run_date, **told, **more})

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import BinaryIO
 
 import google_crc32c
@@ -22,16 +23,7 @@ import google_crc32c
 from goldline.contracts.loading import parse
 from goldline.contracts.source_contract import SourceContract
 from goldline.lake import CHUNK, Found, Lake
-from goldline.landing.attempts import (
-    append_commits,
-    attempt_folder,
-    date_folder,
-    date_of,
-    new_attempt,
-    newest_of_each_date,
-    read_commits,
-    source_jobs,
-)
+from goldline.landing import attempts
 from goldline.landing.json_lines import CHUNK as PIECE
 from goldline.landing.json_lines import Lines
 from goldline.privacy.masks import Treatment
@@ -132,8 +124,8 @@ class Landing:
         self.contract = contract
         self.lake = Lake(run.project, run.bucket)
         self.key = load_key(run.project) if contract.has_pii else None
-        self.jobs = source_jobs(run, contract)
-        self.attempt = new_attempt(run)
+        self.jobs = attempts.source_jobs(run, contract)
+        self.attempt = attempts.new_attempt(run)
         self.landed = Landed(self.lake.uri(contract.folder))
 
     def land(self, since: datetime.date) -> Landed:
@@ -155,27 +147,28 @@ class Landing:
             self.landed.files += commit.files
             self.landed.rows += commit.rows
         if new:
-            append_commits(self.jobs, new)
+            attempts.append_commits(self.jobs, new)
         return self.landed
 
     def _newest_commits(self, since: datetime.date) -> dict[datetime.date, Commit]:
         """The newest commit of each date of the run."""
-        commits = [c for c in read_commits(self.jobs, self.contract) if c.run_date <= self.run.run_date]
+        commits = attempts.read_commits(self.jobs, self.contract)
+        commits = [c for c in commits if c.run_date <= self.run.run_date]
         if commits and self.key and not self.key.follows(commits[-1].pii_key_version, commits[-1].pii_key_check):
             raise LandingError(
                 f"{self.contract.source}: pseudonyms of {commits[-1].run_date} were made with key version "
                 f"{commits[-1].pii_key_version}, and version {self.key.version} here is neither that key nor one that "
                 f"took its place. Nothing was landed"
             )
-        return {c.run_date: c for c in newest_of_each_date(commits) if c.run_date >= since}
+        return {c.run_date: c for c in attempts.newest_of_each_date(commits) if c.run_date >= since}
 
     def _arrived(self, since: datetime.date) -> dict[datetime.date, list[Found]]:
         """The files of each date, each content once; the others that lie there are counted."""
         incoming, until = self.contract.incoming or "", self.run.run_date + DAY
         found: dict[datetime.date, dict[str, Found]] = {}
-        for file in self.lake.found(incoming, date_folder(since), date_folder(until)):
+        for file in self.lake.found(incoming, attempts.date_folder(since), attempts.date_folder(until)):
             name = file.path.removeprefix(f"{incoming}/")
-            day = date_of(name)
+            day = attempts.date_of(name)
             if day is None or not since <= day <= self.run.run_date or name.endswith("/"):
                 continue
             if not FILE.search(name):
@@ -196,8 +189,8 @@ class Landing:
     def _land_date(
         self, day: datetime.date, files: Sequence[Found], content: str, read_time: datetime.datetime
     ) -> Commit:
-        folder = attempt_folder(self.contract, day, self.attempt)
-        before = f"{self.contract.incoming}/{date_folder(day)}/"
+        folder = attempts.attempt_folder(self.contract, day, self.attempt)
+        before = f"{self.contract.incoming}/{attempts.date_folder(day)}/"
         names = _names([f.path.removeprefix(before) for f in files])
         targets = [f"{folder}/{names[f.path.removeprefix(before)]}" for f in files]
         with ThreadPoolExecutor(FILES_AT_ONCE) as pool:  # what takes time with small files is the answers
@@ -281,15 +274,14 @@ def _names(came: Sequence[str]) -> Mapping[str, str]:
 
 def _report(record: Record, contract: SourceContract, landed: Landed) -> None:
     record.counts = landed.counts
-    malformed = landed.found["malformed"] + landed.found["not_utf8"] + landed.found["over_long"]
-    failing = {
-        "files are whole": len(landed.damaged),
-        "lines are JSON objects": malformed,
-        "files come once": landed.found["identical_files"],
-        "files are JSON Lines": landed.found["other_files"],
-        "values fit their PII rules": landed.found["held_back"],
-    }
-    failing |= {f"{name} is whole": 1 for name in landed.damaged}
-    for name, n in failing.items():
-        record.checks.append(CheckResult(subject=contract.source, name=name, level="warn", failing=n))
+    check, found = partial(CheckResult, subject=contract.source, level="warn"), landed.found
+    damaged = [check(name="files_are_whole", failing=1, detail=uri) for uri in landed.damaged]
+    malformed = found["malformed"] + found["not_utf8"] + found["over_long"]
+    record.checks = [
+        *(damaged or [check(name="files_are_whole", failing=0)]),
+        check(name="lines_are_json_objects", failing=malformed),
+        check(name="files_come_once", failing=found["identical_files"]),
+        check(name="files_are_json_lines", failing=found["other_files"]),
+        check(name="values_fit_pii_rules", failing=found["held_back"]),
+    ]
     LOG.info("%s: %s", landed.uri, ", ".join(f"{name} {n}" for name, n in landed.counts.items()))

@@ -52,8 +52,8 @@ def predict(run: RunContext, flow: str, name: str, select: str, value: str = "")
     store = Store(run, name)
     with recorded(run, f"predict_{name}", flow) as record:
         version = store.champion()
-        check = {"subject": name, "name": "there is a champion", "level": "warn", "failing": int(version is None)}
-        record.checks.append(CheckResult.model_validate(check))
+        failing = int(version is None)
+        record.checks = [CheckResult(subject=name, name="champion_exists", level="warn", failing=failing)]
         if version is None:
             LOG.warning("%s is not predicted: it has no champion on %s", name, run.run_date)
             return 0

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,7 @@ JOB_SECONDS = 1800.0
 PAGE_ROWS = 10_000
 TRIES = 3
 IDS_MAX = 10  # failed jobs that a step may leave in one run, all its tries together
+REPLACE, APPEND = bigquery.WriteDisposition.WRITE_TRUNCATE, bigquery.WriteDisposition.WRITE_APPEND
 WITH_ROWS = {None, "SELECT", "SCRIPT"}  # statements that may have some
 # https://cloud.google.com/bigquery/docs/error-messages: these say "try again"; the last is how a MERGE that lost to
 # another statement on the same table is told.
@@ -39,7 +41,7 @@ LOST_RACE = re.compile(r"concurrent update|could not serialize|Transaction is ab
 Parameters = Sequence[bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter]
 Files = Mapping[str, bigquery.ExternalConfig]
 NO_FILES: Files = MappingProxyType({})
-Begin = Callable[[str, dict[str, str]], Any]
+Begin = Callable[..., Any]  # of the client: it takes `job_id`, and gives the job
 
 
 class JobError(RuntimeError):
@@ -72,15 +74,11 @@ class Jobs:
         self, step: str, sql: str, parameters: Parameters = (), files: Files = NO_FILES
     ) -> "tuple[Any, list[bigquery.Row]]":
         """The job, done, and its rows."""
-        config = bigquery.QueryJobConfig(query_parameters=list(parameters))
+        config = bigquery.QueryJobConfig(query_parameters=list(parameters), labels=self._labels(step))
         if files:
             config.table_definitions = dict(files)
-
-        def begin(job_id: str, labels: dict[str, str]) -> bigquery.QueryJob:
-            config.labels = labels
-            # Without job_retry=None the client would make up another id for a second try.
-            return self.client.query(sql, config, job_id=job_id, timeout=TIMEOUT, job_retry=None)
-
+        # Without job_retry=None the client would make up another id for a second try.
+        begin = partial(self.client.query, sql, config, timeout=TIMEOUT, job_retry=None)
         uris = "".join(uri for file in files.values() for uri in file.source_uris)
         job, rows = self._run(step, f"{sql}{config.query_parameters}{uris}", begin, _rows)
         self._billed.append(job.total_bytes_billed or 0)
@@ -127,39 +125,22 @@ class Jobs:
 
     def copy(self, step: str, source: str, target: str) -> None:
         """Copy a table over another, or over one of its partitions (`table$YYYYMMDD`), in one atomic step."""
-        config = bigquery.CopyJobConfig(write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE)
-
-        def begin(job_id: str, labels: dict[str, str]) -> bigquery.CopyJob:
-            config.labels = labels
-            return self.client.copy_table(source, target, job_id=job_id, job_config=config, timeout=TIMEOUT)
-
+        config = bigquery.CopyJobConfig(labels=self._labels(step), write_disposition=REPLACE)
+        begin = partial(self.client.copy_table, source, target, job_config=config, timeout=TIMEOUT)
         self._run(step, f"{source} {target}", begin, _done)
 
     def load(self, step: str, uris: Sequence[str], target: str, schema: list[bigquery.SchemaField]) -> None:
         """Load Parquet files of the lake in the place of what a table holds."""
-        config = bigquery.LoadJobConfig(
-            schema=schema,
-            source_format=bigquery.SourceFormat.PARQUET,
-            write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
-        )
-
-        def begin(job_id: str, labels: dict[str, str]) -> bigquery.LoadJob:
-            config.labels = labels
-            return self.client.load_table_from_uri(
-                list(uris), target, job_id=job_id, job_config=config, timeout=TIMEOUT
-            )
-
+        config = bigquery.LoadJobConfig(labels=self._labels(step), schema=schema, write_disposition=REPLACE)
+        config.source_format = bigquery.SourceFormat.PARQUET
+        begin = partial(self.client.load_table_from_uri, list(uris), target, job_config=config, timeout=TIMEOUT)
         self._run(step, f"{target} {uris}", begin, _done)
 
     def append(self, step: str, rows: Iterable[Row], target: str, schema: list[bigquery.SchemaField]) -> None:
         """Load a few rows into a table."""
         content = list(rows)
-        config = bigquery.LoadJobConfig(schema=schema, write_disposition=bigquery.WriteDisposition.WRITE_APPEND)
-
-        def begin(job_id: str, labels: dict[str, str]) -> bigquery.LoadJob:
-            config.labels = labels
-            return self.client.load_table_from_json(content, target, job_id=job_id, job_config=config, timeout=TIMEOUT)
-
+        config = bigquery.LoadJobConfig(labels=self._labels(step), schema=schema, write_disposition=APPEND)
+        begin = partial(self.client.load_table_from_json, content, target, job_config=config, timeout=TIMEOUT)
         if content:
             self._run(step, target, begin, _done)
 
@@ -181,7 +162,7 @@ class Jobs:
 
     def _begin(self, job_id: str, step: str, begin: Begin) -> tuple[Any, bool]:
         try:
-            return begin(job_id, self._labels(step)), True
+            return begin(job_id=job_id), True
         except Conflict:
             return self.client.get_job(job_id, timeout=TIMEOUT), False
         except GoogleAPICallError as error:

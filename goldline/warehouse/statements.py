@@ -5,10 +5,15 @@ Nothing here talks to BigQuery, so each statement can be read, analysed and run 
 
 import datetime
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from goldline.contracts.columns import Column, quoted
 from goldline.contracts.table_contract import Check, TableContract
+
+if TYPE_CHECKING:
+    from goldline.runs.records import CheckResult
 
 REASON = "_reject_reason"
 SELECT_LABEL = "goldline_select"
@@ -101,6 +106,24 @@ def profile_and_audit(contract: TableContract, raw: str) -> str:
 def check_alias(position: int) -> str:
     """The audit's column for the check at that position of the contract."""
     return f"check_{position}"
+
+
+def results(contract: TableContract, found: Mapping[str, Any]) -> "Iterator[CheckResult]":
+    """Read the row that `profile`, `audit` or both gave; checks that go without saying only where they failed."""
+    from goldline.runs.records import CheckResult  # late: it brings the lake's client, and analysing SQL needs none
+
+    result = partial(CheckResult, subject=contract.table)
+    for column in contract.columns:
+        if nulls := found.get(f"null_{column.name}"):
+            yield result(name="required_not_null", level="block", failing=nulls, detail=column.name)
+    if "row_count" not in found:
+        return
+    if doubles := found["row_count"] - found["key_count"]:
+        yield result(name="key_is_unique", level="block", failing=doubles, detail=", ".join(contract.primary_key))
+    if outside := found.get("outside"):
+        yield result(name="rows_are_of_run_date", level="block", failing=outside)
+    for i, check in enumerate(contract.checks):
+        yield result(name=check.name, level=check.level, failing=found[check_alias(i)])
 
 
 def failing_rows(check: Check, staged: str) -> str:

@@ -123,7 +123,7 @@ def test_it_runs_a_flow_and_shows_its_tables(executed: Executed) -> None:
 def test_the_changed_select_fails_its_tests_until_it_is_mended(executed: Executed) -> None:
     failed = executed.shown("from goldline.local.contract_tests")
     for engine in ("reference", "warehouse"):
-        told = rf"✗ gold\.dim_startup: each change .*\({engine}, .*\n.*valid_from is REQUIRED"
+        told = rf"✗ gold\.dim_startup: each change .*\({engine}, .*\n.*required_not_null \(valid_from\)"
         assert re.search(told, failed), failed
     assert "0 passed, 4 failed\n1" in failed
     assert "4 passed, 0 failed\n0" in executed.shown("coalesce(founded_on")

@@ -243,8 +243,8 @@ NOT_PUBLISHED = "silver.stg_things is not published: "
     [
         ([{"id": "x"}], {}, "bronze.things row 1.id: expected INT64, got 'x'"),
         ([{"idd": 1}], {}, "bronze.things row 1: idd is not one of id, name, "),
-        ([{"name": "x"}], {}, f"{NOT_PUBLISHED}id is REQUIRED, 1 rows lack it"),
-        ([{"id": 1}, {"id": 1}], {}, f"{NOT_PUBLISHED}'id is unique': 1 rows fail"),
+        ([{"name": "x"}], {}, f"{NOT_PUBLISHED}'required_not_null (id)': 1 rows fail"),
+        ([{"id": 1}, {"id": 1}], {}, f"{NOT_PUBLISHED}'key_is_unique (id)': 1 rows fail"),
         ([{"id": 1}], {"checks": [{"name": "few", "where": "id > 0"}]}, f"{NOT_PUBLISHED}'few': 1 rows fail"),
         ([{"id": 0}], {}, "division by zero"),
     ],

@@ -9,6 +9,7 @@ import datetime
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -117,11 +118,12 @@ def train(run: RunContext, select: str, contract: TableContract) -> Trained | No
         JobError: BigQuery could not run the SELECT.
     """
     with recorded(run, f"train_{NAME}", FLOW) as record:
-        days = cutoffs(run.run_date, first_sale(run))
-        check = {"subject": NAME, "name": f"sales reach back {reach().days} days", "level": "warn"}
-        record.checks.append(CheckResult.model_validate({**check, "failing": int(len(days) < 2)}))
+        first, least = first_sale(run), reach().days
+        days, known = cutoffs(run.run_date, first), (run.run_date - (first or run.run_date)).days
+        check = partial(CheckResult, subject=NAME, level="warn", failing=int(len(days) < 2))
+        record.checks.append(check(name="history_long_enough", observed=known, threshold=least))
         if len(days) < 2:
-            LOG.warning("%s is not trained: sales reach back less than %d days", NAME, reach().days)
+            LOG.warning("%s is not trained: sales reach back %d days, and must %d", NAME, known, least)
             return None
         rows = read(run, select, contract, days, run.seed)
         rows.check()

@@ -199,14 +199,16 @@ def _covers(run: RunContext, manifest: FeedManifest) -> CheckResult:
     span = f"{manifest.service_from} to {manifest.service_to}"
     if not is_covered:
         LOG.warning("the schedule runs from %s, which leaves out %s", span, run.run_date)
-    name = "the schedule covers the run's date"
-    return CheckResult(subject="bronze.gtfs", name=name, level="warn", failing=int(not is_covered))
+    failing = int(not is_covered)
+    return CheckResult(
+        subject="bronze.gtfs", name="schedule_covers_run_date", level="warn", failing=failing, detail=span
+    )
 
 
 def _report(record: Record, findings: list[Finding]) -> None:
     level: Literal["block", "warn"] = "block" if any(f.level == "error" for f in findings) else "warn"
-    name = "the feed keeps the rules of GTFS"
-    record.checks.append(CheckResult(subject="bronze.gtfs", name=name, level=level, failing=len(findings)))
+    whole = CheckResult(subject="bronze.gtfs", name="feed_keeps_gtfs_rules", level=level, failing=len(findings))
+    record.checks.append(whole)
     for finding in findings:
         record.checks.append(
             CheckResult(
@@ -214,6 +216,7 @@ def _report(record: Record, findings: list[Finding]) -> None:
                 name=finding.code,
                 level="block" if finding.level == "error" else "warn",
                 failing=finding.count,
+                detail=finding.text[:1000],
             )
         )
     for finding in findings[:SHOWN]:

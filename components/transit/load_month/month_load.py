@@ -11,9 +11,10 @@ import datetime
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby, islice
 
 import pyarrow as pa
@@ -277,15 +278,15 @@ def _whole(contract: TableContract, rows: pa.Table, common: Row) -> pa.Table:
 
 def _tell(record: Record, loaded: Loaded) -> None:
     rejected = loaded.rows.get(REJECTED, 0)
-    young = f"days are young enough for {HEADWAYS}"
+    cure = None
     if loaded.late:
         named = ", ".join(map(str, loaded.late))
-        young = f"{young}; make it anew with `goldline run --full-refresh {HEADWAYS}` for {named}"[:1000]
-        LOG.warning("%d loaded days: expected %s", len(loaded.late), young)
-    caught: Iterable[tuple[str, str, int]] = (
-        (REJECTED, "lines can be read", rejected),
-        (DAYS, "days are what their manifests say", len(loaded.refused)),
-        (DAYS, young, len(loaded.late)),
-    )
-    record.checks = [CheckResult(subject=s, name=n, level="warn", failing=count) for s, n, count in caught]
+        cure = f"make it anew with `goldline run --full-refresh {HEADWAYS}` for {named}"[:1000]
+        LOG.warning("%d loaded days are too old for the headways of this run: %s", len(loaded.late), cure)
+    check = partial(CheckResult, level="warn")
+    record.checks = [
+        check(subject=REJECTED, name="lines_can_be_read", failing=rejected),
+        check(subject=DAYS, name="days_are_what_manifests_say", failing=len(loaded.refused)),
+        check(subject=DAYS, name="days_are_young_enough", failing=len(loaded.late), detail=cure),
+    ]
     record.counts = {"days": loaded.days, **loaded.rows}

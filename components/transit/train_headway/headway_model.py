@@ -9,6 +9,7 @@ import datetime
 import logging
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -98,11 +99,13 @@ def train(run: RunContext, contract: TableContract, stop: str) -> Trained | None
         JobError: BigQuery could not read it.
     """
     with recorded(run, f"train_{NAME}", FLOW) as record:
-        rows = split(read(run, contract, stop))
-        check = {"subject": NAME, "name": f"headways of {DAYS_MIN} days", "level": "warn", "failing": int(rows is None)}
-        record.checks.append(CheckResult.model_validate(check))
+        table = read(run, contract, stop)
+        rows, days = split(table), pc.count_distinct(table["service_date"]).as_py()
+        check = partial(CheckResult, subject=NAME, level="warn", failing=int(rows is None))
+        record.checks.append(check(name="history_long_enough", observed=days, threshold=DAYS_MIN))
         if rows is None:
-            LOG.warning("%s is not trained: it takes %d days with headways", NAME, DAYS_MIN)
+            least = f"{DAYS_MIN} days, and {ROWS_MIN} headways to learn from and to judge on"
+            LOG.warning("%s is not trained: %d days have headways; it takes %s", NAME, days, least)
             return None
         trained = Store(run, NAME).add(fit(contract, rows, run.seed))
         record.counts = dict(trained.signature.metrics)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from goldline.contracts.loading import Contract
 from goldline.contracts.table_contract import Case, TableContract
@@ -78,21 +79,17 @@ class _Build:
     def _profile(self, raw: Relation) -> int:
         """How many rows the SELECT rejects, once no REQUIRED column is NULL in the others."""
         [found] = self._executor.run(statements.profile(self._contract, RAW), {RAW: raw}).rows
-        for name, count in found.items():
-            if name.startswith("null_") and count:
-                column = name.removeprefix("null_")
-                raise CaseError(f"{self._contract.table} is not published: {column} is REQUIRED, {count} rows lack it")
+        self._stop_if_blocked(found)
         return int(found["rejected"])
 
     def _audit(self, staged: Relation) -> None:
         run_date = self._case.run_date if self._contract.mode.replaces_run_date else None
         [found] = self._executor.run(statements.audit(self._contract, f"`{STAGE}`"), {STAGE: staged}, run_date).rows
-        failing = {f"{', '.join(self._contract.primary_key)} is unique": found["row_count"] - found["key_count"]}
-        failing["rows are of the run's date"] = found.get("outside", 0)
-        for i, check in enumerate(self._contract.checks):
-            if check.level == "block":
-                failing[check.name] = found[statements.check_alias(i)]
-        if caught := [f"{name!r}: {count} rows fail" for name, count in failing.items() if count]:
+        self._stop_if_blocked(found)
+
+    def _stop_if_blocked(self, found: Mapping[str, Any]) -> None:
+        blocking = [c for c in statements.results(self._contract, found) if c.failing and c.level == "block"]
+        if caught := [f"'{c}': {c.failing} rows fail" for c in blocking]:
             raise CaseError(f"{self._contract.table} is not published: {'; '.join(caught)}")
 
     def _published(self, staged: Relation) -> Relation:

@@ -193,11 +193,12 @@ def _exported(attempt: Attempt) -> Exported:
 
 def _report(record: Record, contract: SourceContract, exported: Exported) -> None:
     record.counts = exported.counts
-    failing = {f"{name} can be read": n for name, n in exported.findings.unread.items()}
-    if contract.change_clock and exported.mode == FULL:
-        failing[f"{contract.change_clock} is there and a timestamp"] = int(exported.numbers["undated"])
-    if "unexplained" in exported.numbers:
-        failing["the collection's size is explained by what was read"] = abs(int(exported.numbers["unexplained"]))
-    for name, n in failing.items():
-        record.checks.append(CheckResult(subject=contract.source, name=name, level="warn", failing=n))
+    check, numbers = partial(CheckResult, subject=contract.source, level="warn"), exported.numbers
+    for name, n in exported.findings.unread.items():
+        record.checks.append(check(name="values_can_be_read", failing=n, detail=name))
+    if (clock := contract.change_clock) and exported.mode == FULL:
+        record.checks.append(check(name="change_time_is_set", failing=int(numbers["undated"]), detail=clock))
+    if (rest := numbers.get("unexplained")) is not None:
+        size = check(name="collection_size_is_explained", failing=abs(int(rest)), observed=rest, threshold=0)
+        record.checks.append(size)
     LOG.info("%s: %s", exported.uri, ", ".join(f"{name} {n}" for name, n in exported.counts.items()))

@@ -183,8 +183,11 @@ def test_the_first_champion_must_pass_floor_and_baseline(shelf: Shelf) -> None:
     shelf.put("v1", classifier())
     judged = shelf.judge("v1", floor=0.99)
     assert (judged.accepted, shelf.store.champion()) == (False, None)
-    checks = {c.name.split(" ", maxsplit=2)[2]: c.failing for c in shelf.record().checks}
-    assert checks["is at least 0.99"] == 1
+    floor, baseline = shelf.record().checks
+    assert (floor.name, floor.failing, floor.threshold) == ("roc_auc_above_floor", 1, 0.99)
+    assert (baseline.name, baseline.failing) == ("roc_auc_above_baseline", 0)
+    assert floor.observed == baseline.observed == judged.metrics["roc_auc"]
+    assert baseline.threshold == judged.metrics["baseline_roc_auc"]
     assert shelf.record().status == "succeeded"
 
     judged = shelf.judge("v1")
@@ -202,7 +205,9 @@ def test_a_worse_challenger_leaves_the_champion(shelf: Shelf) -> None:
     judged = shelf.judge(shelf.put("v2", classifier(-1)), floor=0.0)
     assert (judged.accepted, shelf.store.champion()) == (False, "v1")
     assert judged.metrics["champion_roc_auc"] > judged.metrics["roc_auc"]
-    assert [c.failing for c in shelf.record().checks] == [0, 1, 1]
+    checks = {c.name: c for c in shelf.record().checks}
+    assert [c.failing for c in checks.values()] == [0, 1, 1]
+    assert checks["roc_auc_not_below_champion"].threshold == judged.metrics["champion_roc_auc"] - 0.005
     assert shelf.judge(shelf.put("v3", classifier())).accepted  # as good as the champion
     assert shelf.store.champion() == "v3"
 

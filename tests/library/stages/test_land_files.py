@@ -23,6 +23,7 @@ from goldline.privacy.masks import LINE_MAX, Treatment, masked
 from goldline.privacy.pseudonym import Key
 from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.ops import Commit
+from goldline.runs.records import Record
 from goldline.stages.land_files import Landed, Landing, LandingError, land_files
 from goldline.warehouse.schema import ensure_plain
 
@@ -210,6 +211,14 @@ class Place:
         sql = f"select line, _file, run_date from `{self.run.table(self.contract.view)}` order by run_date, _file, line"
         return [(r.line, Path(r._file).name, r.run_date) for r in self.client.query_and_wait(sql)]
 
+    def checks(self, name: str) -> list[tuple[str | None, int]]:
+        """Detail and failures of a check in the records of all that was landed."""
+        texts = [
+            self.lake.read_text(path) for path in self.lake.list("ops/runs") if f"land_{self.contract.name}" in path
+        ]
+        found = [check for text in texts for check in Record.model_validate_json(text).checks]
+        return [(check.detail, check.failing) for check in found if check.name == name]
+
     def commits(self) -> int:
         sql = f"select count(*) as n from `{self.run.table('ops.commits')}` where source = '{self.contract.source}'"
         [row] = self.client.query_and_wait(sql)
@@ -251,6 +260,8 @@ def test_what_arrived_is_landed_once_and_read_line_by_line(place: Place) -> None
     assert (landed.dates, landed.files, landed.rows) == (1, 5, len(rows))
     assert (landed.found["identical_files"], landed.found["other_files"]) == (1, 1)
     assert [uri.rsplit("/", 1)[1] for uri in landed.damaged] == ["broken.json.gz"]
+    assert place.checks("files_are_whole") == [(uri, 1) for uri in landed.damaged]
+    assert place.checks("files_come_once") == [(None, 1)]
 
 
 def test_a_date_is_landed_again_only_when_something_has_changed(place: Place) -> None:
@@ -258,6 +269,7 @@ def test_a_date_is_landed_again_only_when_something_has_changed(place: Place) ->
     place.bring("b.jsonl", '{"id":"b"}\n', DAY - timedelta(days=1))
     first, rows = place.land(), place.rows()
     assert (first.dates, first.unchanged, first.rows, place.commits()) == (2, 0, 2, 2)
+    assert place.checks("files_are_whole") == [(None, 0)]
     again = place.land()
     assert (again.dates, again.unchanged, again.rows, place.rows(), place.commits()) == (2, 2, 2, rows, 2)
     place.bring("c.jsonl", '{"id":"c"}\n')

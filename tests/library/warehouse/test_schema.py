@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from goldline.contracts.loading import parse
 from goldline.contracts.table_contract import TableContract
 from goldline.runs.context import RunContext
-from goldline.warehouse.schema import LEGACY, differences, ensure_dataset, fields, in_order_of, table_of
+from goldline.runs.ops import CheckRow
+from goldline.warehouse.schema import (
+    LEGACY,
+    differences,
+    ensure_dataset,
+    ensure_plain,
+    fields,
+    in_order_of,
+    table_of,
+)
 
 RUN = RunContext.parse('{"run_id":"r","run_date":"2026-11-20","since":{},"project":"p","location":"US","bucket":"b"}')
 COLUMNS: list[dict[str, Any]] = [
@@ -93,6 +102,18 @@ def test_types_may_go_by_either_name() -> None:
 def test_a_description_is_no_difference() -> None:
     described = [{**c, "description": "Said otherwise."} for c in COLUMNS]
     assert differences(contract(described), table()) == ([], [])
+
+
+def test_checks_of_an_earlier_goldline_get_the_new_columns(
+    client: bigquery.Client, new_run: Callable[..., RunContext]
+) -> None:
+    run, new = new_run(), ("observed", "threshold", "detail")
+    table = run.table("ops.checks")
+    ensure_plain(client, "ops.checks", [c for c in CheckRow.columns() if c.name not in new], run)
+    client.query_and_wait(f"insert into `{table}` values ('r', date '2026-11-20', 't', 'n', 'warn', 1, false)")
+    ensure_plain(client, "ops.checks", CheckRow.columns(), run)
+    [row] = client.query_and_wait(f"select * from `{table}`")
+    assert (row["check_name"], [row[name] for name in new]) == ("n", [None, None, None])
 
 
 def test_a_new_nullable_column_is_added() -> None:

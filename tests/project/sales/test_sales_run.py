@@ -23,7 +23,9 @@ from goldline.local import stack
 from goldline.local.ask import ask
 from goldline.local.processes import command_line
 from goldline.local.servers import PROJECT
+from goldline.spec.tables import catalog
 from tests.project.sales.personal_scan import found, lake_texts
+from tests.support.check_names import STABLE
 
 DAY, SEED = date(2026, 11, 20), 7
 DAYS, CUSTOMERS = SIZES["small"]["days"], SIZES["small"]["customers"]
@@ -165,6 +167,20 @@ def test_every_row_is_accounted_for(place: Place, first: subprocess.CompletedPro
     assert tables["gold.fct_sales"]["rows"] == sales["rows"] > 0
     recorded = place.query("select table_name, selected from ops.tables")
     assert {r["table_name"]: r["selected"] for r in recorded} == {n: t["selected"] for n, t in tables.items()}
+
+
+def test_checks_have_names_to_group_by(place: Place, first: subprocess.CompletedProcess[str]) -> None:
+    checks = place.query("select * from ops.checks")
+    declared = {(c.table, check.name) for c in catalog().tables.values() for check in c.checks}
+    own = [c for c in checks if (c["subject"], c["check_name"]) not in declared]
+    assert len(own) < len(checks)
+    assert all(STABLE.fullmatch(c["check_name"]) for c in own)
+    assert len({(c["run_id"], c["subject"], c["check_name"], c["detail"]) for c in checks}) == len(checks)
+    measured = {c["check_name"]: c for c in own if c["threshold"] is not None}
+    assert measured.keys() >= {"history_long_enough", "roc_auc_above_floor", "roc_auc_above_baseline"}
+    [model] = place.summary()["models"]
+    assert measured["roc_auc_above_floor"]["observed"] == model["metrics"]["roc_auc"]
+    assert (measured["history_long_enough"]["observed"], measured["history_long_enough"]["failing"]) == (DAYS - 1, 0)
 
 
 def test_the_warehouse_holds_what_the_shop_sold(place: Place, first: subprocess.CompletedProcess[str]) -> None:

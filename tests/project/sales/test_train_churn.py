@@ -235,7 +235,8 @@ def test_a_short_history_trains_nothing_and_says_so(shop: Shop) -> None:
     model, _ = shop.train(shop.run)
     assert model.metadata == {}
     told = record(shop.run, "train_churn")
-    assert [(c.name, c.failing) for c in told.checks] == [("sales reach back 74 days", 1)]
+    [check] = told.checks
+    assert (check.name, check.failing, check.observed, check.threshold) == ("history_long_enough", 1, 59, 74)
     shop.sell([("c1", DAY + timedelta(days=9))])
     assert not shop.train(shop.new_run())[0].metadata
 

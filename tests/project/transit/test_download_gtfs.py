@@ -25,6 +25,7 @@ from goldline.lake import Lake
 from goldline.landing.http import DownloadLimits, Fetcher
 from goldline.runs.context import RunContext
 from goldline.spec.tables import catalog
+from tests.support.check_names import STABLE
 from tests.support.web_site import Answer, Site, serving
 
 pytestmark = pytest.mark.slow
@@ -205,6 +206,7 @@ def test_what_can_be_used_is_used_and_counted(
     checks = json.loads(Lake(run.project, run.bucket).read_text(f"{run.records}/tasks/download_gtfs.json"))["checks"]
     by_file = {f"{c['subject'][12:]}.txt {c['name']}": c["failing"] for c in checks if c["subject"] != "bronze.gtfs"}
     assert by_file == expected
+    assert all(STABLE.fullmatch(c["name"]) for c in checks)
     assert next(c["failing"] for c in checks if c["subject"] == "bronze.gtfs") == len(expected)
 
 
@@ -251,7 +253,7 @@ def test_a_schedule_that_does_not_cover_the_date_is_told(new_lake: NewLake, site
         run = new_lake(day)
         download(run, url)
         record = json.loads(Lake(run.project, run.bucket).read_text(f"{run.records}/tasks/download_gtfs.json"))
-        assert {c["name"]: c["failing"] for c in record["checks"]}["the schedule covers the run's date"] == failing
+        assert {c["name"]: c["failing"] for c in record["checks"]}["schedule_covers_run_date"] == failing
 
 
 def test_extra_files_and_columns_are_named(new_lake: NewLake, site: Site) -> None:

@@ -115,7 +115,7 @@ def test_a_landed_day_is_as_it_came(new_lake: NewLake, site: Site) -> None:
         assert (gzip.decompress(content).decode(), len(content)) == (text(name), file.bytes)
         assert content[4:8] == bytes(4)  # no time stamp: the same text gives the same bytes
     checks = json.loads(lake.read_text(f"{run.records}/tasks/download_history.json"))["checks"]
-    assert [(c["name"], c["failing"]) for c in checks] == [("2026-11-20 SUCCESS", 0)]
+    assert [(c["name"], c["detail"], c["failing"]) for c in checks] == [("day_is_landed", "2026-11-20 SUCCESS", 0)]
 
 
 def test_a_day_that_is_not_whole_is_landed_again(new_lake: NewLake, site: Site) -> None:

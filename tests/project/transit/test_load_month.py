@@ -200,9 +200,9 @@ def test_days_too_old_for_the_headways_are_named_with_the_cure(
     run = bronze.make().model_copy(update=later)
     assert bronze.load(run).late == [late]
     record = Record.model_validate_json(bronze.lake.read_text(f"{run.records}/tasks/load_month.json"))
-    [told] = [c for c in record.checks if "young enough" in c.name]
+    [told] = [c for c in record.checks if c.name == "days_are_young_enough"]
     assert (told.level, told.failing) == ("warn", 1)
-    for said in (told.name, caplog.text):
+    for said in (told.detail or "", caplog.text):
         assert str(late) in said
         assert str(in_reach) not in said
         assert "--full-refresh gold.fct_headways" in said

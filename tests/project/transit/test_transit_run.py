@@ -74,10 +74,10 @@ def test_all_whole_archives_are_loaded_and_the_others_named(home: Path) -> None:
     days = [DAY - timedelta(days=ago) for ago in range(1, DAYS + 1)]
     loaded = query(home, "select service_date from bronze.transit_days order by service_date")
     assert [row["service_date"] for row in loaded] == [str(d) for d in sorted(days) if is_whole(SEED, d)]
-    named = query(home, "select check_name from ops.checks where subject = 'bronze.transit_history' and failing > 0")
+    named = query(home, "select detail from ops.checks where check_name = 'day_is_landed' and failing > 0")
     bad = {str(d) for d in days if not is_whole(SEED, d)}
     assert bad  # the city has such a day in any week
-    assert bad <= {row["check_name"][:10] for row in named}
+    assert bad <= {row["detail"][:10] for row in named}
 
 
 def test_the_model_passed_its_gate_and_is_what_predicted(home: Path) -> None:
