@@ -159,7 +159,7 @@ def test_since_is_not_for_the_run_dates_partition(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("days", "where", "expected"),
     [
-        (0, "@lookback_start", "3:19: Query parameter 'lookback_start' not found; a SELECT of `write: replace` takes "),
+        (0, "@lookback_start", "3:19: Query parameter 'lookback_start' not found; a SELECT of `write: merge` takes "),
         (7, "@since", "1:1: the contract has lookback_days, but @lookback_start is not used"),
     ],
 )
@@ -167,7 +167,7 @@ def test_a_lookback_stands_in_the_contract_and_in_the_select(
     tmp_path: Path, days: int, where: str, expected: str
 ) -> None:
     sql = f"select id, name, run_date as day\nfrom bronze.things\nwhere run_date >= {where}"
-    [problem] = found(tmp_path, sql, write="replace", lookback_days=days, **DATED)
+    [problem] = found(tmp_path, sql, write="merge", version="id", lookback_days=days, **DATED)
     assert problem.startswith(f"stg_things.sql:{expected}")
 
 
