@@ -284,12 +284,12 @@ def test_a_bucket_that_answers_503(shop: Shop, monkeypatch: pytest.MonkeyPatch, 
 
 EXPORT = """
 import sys
-from components.export_firestore import attempt, reader
-from components.export_firestore.export import export_firestore
-from goldline.run import Run
+from goldline.stages.export_firestore import attempt, reader
+from goldline.stages.export_firestore.export import export_firestore
+from goldline.runs.context import RunContext
 reader.BATCH = attempt.PART_ROWS = 100
 print("begins", flush=True)
-export_firestore(Run.parse(sys.argv[1]), sys.argv[2], sys.argv[3], "(default)")
+export_firestore(RunContext.parse(sys.argv[1]), sys.argv[2], sys.argv[3], "(default)")
 """
 
 
