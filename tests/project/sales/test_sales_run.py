@@ -148,7 +148,7 @@ def test_a_run_succeeds_and_says_what_it_did(place: Place, first: subprocess.Com
         ("train_churn", "sales"),
         ("evaluate_churn", "sales"),
         ("register_churn", "sales"),
-        ("predict_churn", "sales"),
+        ("fct_churn_predictions", "sales"),
         ("finish_run", ""),
     }
     runs = place.query("select flow, status, error from ops.runs order by flow")
