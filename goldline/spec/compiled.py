@@ -1,4 +1,4 @@
-"""The compiled spec: how it is written, where it lies, whether it is older than what it is made from."""
+"""Compiled spec of the project's pipeline: compile it, load it, compare it, find sources that are newer than it."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -7,12 +7,12 @@ from typing import Any, TextIO
 
 from goldline import project
 
-# What a spec is made from, below the project's folder.
+# Files that a spec is made from, below the project's folder.
 SOURCES = ("pipeline.py", "components/*.py", "components/*/*.py", "components/*/*/component.py", "sql/*/*")
 
 
 def compiled() -> tuple[str, dict[str, Any]]:
-    """The project's pipeline as text and content of a compiled spec; the same bytes wherever it is compiled."""
+    """Compile the project's pipeline; return the spec as text and as JSON; the same bytes on any machine."""
     from google.protobuf import json_format
 
     spec = _with_stable_names(json_format.MessageToDict(project.pipeline().pipeline_spec))
@@ -22,7 +22,7 @@ def compiled() -> tuple[str, dict[str, Any]]:
 
 
 def is_same(text: str, other: str) -> bool:
-    """Whether two texts are one spec: another version of the compressing library may pack the catalog otherwise."""
+    """Whether two texts are the same spec: other versions of the compressing library may pack the catalog otherwise."""
     return text == other or bool(text and other and _expanded(json.loads(text)) == _expanded(json.loads(other)))
 
 
@@ -48,9 +48,9 @@ def _tasks(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _with_stable_names(spec: dict[str, Any]) -> dict[str, Any]:
-    """Components and executors renamed after the first task that uses them, tasks being visited in order.
+    """Rename components and executors after the first task that uses them, in the order of tasks.
 
-    KFP numbers what would collide in the order of a protobuf map, which differs from process to process
+    KFP numbers colliding names in the order of a protobuf map, which differs from process to process
     (kfp.compiler.pipeline_spec_builder._merge_component_spec).
     """
     components, executors = spec["components"], spec["deploymentSpec"]["executors"]
@@ -75,7 +75,7 @@ def _with_stable_names(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _free(name: str, taken: Iterable[str]) -> str:
-    """The name, numbered where it is taken."""
+    """The name, with a number if it is taken."""
     known, number = set(taken), 1
     while (free := name if number == 1 else f"{name}-{number}") in known:
         number += 1
@@ -83,14 +83,14 @@ def _free(name: str, taken: Iterable[str]) -> str:
 
 
 def load() -> dict[str, Any]:
-    """The committed spec; empty where there is none yet."""
+    """Committed spec as JSON; empty if there is none yet."""
     path = project.pipeline_json()
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return content
 
 
 def newer_sources() -> list[str]:
-    """Paths of the sources that changed after the committed spec was compiled, below the project's folder."""
+    """Paths, below the project's folder, of the sources that changed after the committed spec was compiled."""
     root, path = project.root(), project.pipeline_json()
     compiled_at = path.stat().st_mtime if path.exists() else 0.0
     library = Path(__file__).parent
@@ -100,7 +100,7 @@ def newer_sources() -> list[str]:
 
 
 def fresh(out: TextIO) -> str:
-    """The text of the committed spec, or of one compiled afresh where a source has changed since."""
+    """Text of the committed spec, or of one compiled afresh if a source has changed since, with a notice to `out`."""
     path = project.pipeline_json()
     committed = path.read_text(encoding="utf-8") if path.exists() else ""
     newer = newer_sources()
@@ -108,7 +108,7 @@ def fresh(out: TextIO) -> str:
         return committed
     text, _ = compiled()
     if is_same(text, committed):
-        path.touch()  # the clock was right, the content had not changed: no need to look again
+        path.touch()  # a source is newer, but the spec is the same: the next call need not compile
     else:
         out.write(f"compiled afresh: pipeline.json is older than {newer[0]} (`make compile` writes it anew)\n")
     return text

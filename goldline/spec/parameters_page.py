@@ -1,4 +1,4 @@
-"""The parameters of the compiled pipeline as a page: what the console's form asks for."""
+"""Page of the compiled pipeline's parameters, the fields of the console's form."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ _KINDS = {"STRING": "text", "BOOLEAN": "switch", "NUMBER_INTEGER": "whole number
 
 
 def page(spec: Mapping[str, Any]) -> str:
-    """The page as Markdown; the same text for the same spec."""
+    """Page as Markdown; the same text for the same spec."""
     declared: Mapping[str, Any] = spec["root"]["inputDefinitions"]["parameters"]
     rows = [
         f"| `{name}` | {_KINDS[each['parameterType']]} | {_default(each)} | {each.get('description', '')} |"

@@ -1,8 +1,8 @@
-"""Draws the compiled pipeline as a Mermaid flowchart, which GitHub, GitLab and editors show.
+"""Drawing of the compiled pipeline as a Mermaid flowchart, which GitHub, GitLab and editors show.
 
-A sub-pipeline is a box. Exit handlers, loops and conditions that hold by default are not drawn: their tasks stand where
-they stood. A condition that may not hold is said with its only task, or on the box around its tasks. An edge into a box
-or out of it ends at its border, since Mermaid lays a box out well only if nothing in it is linked with what is outside.
+A sub-pipeline is a box. Exit handlers, loops and conditions that hold by default are not drawn, only their tasks are. A
+condition that may not hold is written into its only task, or on the box around its tasks. An edge into a box or out of
+it ends at its border, since Mermaid lays out a box well only if nothing in it is linked with anything outside.
 """
 
 import re
@@ -26,23 +26,23 @@ classDef model fill:#d8c8f5,stroke:#6a4bb0,color:#1f2328
 classDef box fill:none,stroke:#818b98
 classDef maybe stroke-dasharray:4 3"""
 _LAYER = re.compile(r'"(?:table|source)":"(bronze|silver|gold)\.')
-# Dags that kfp's compiler makes; the others are sub-pipelines that someone wrote and named.
+# Dags that kfp's compiler makes; all others are sub-pipelines of the project.
 _UNNAMED = re.compile(r"comp-(exit-handler|condition|condition-branches|for-loop)-\d+(-\d+)?")
 _COMPARISON = re.compile(r"inputs\.parameter_values\['([^']+)'\] == (true|false)")
 
 
 def picture(spec: Json) -> str:
-    """The pipeline as a flowchart; the same text for the same spec."""
+    """Mermaid text of the pipeline; the same for the same spec."""
     parameters = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     drawing = _Drawing(spec["components"])
     drawing.dag(spec["root"], _Place("t", {name: each.get("defaultValue") for name, each in parameters.items()}))
-    order = (edge for edge in drawing.order if not drawing.is_told(*edge))
+    order = (edge for edge in drawing.order if not drawing.is_implied(*edge))
     arrows = [f"{a} --> {b}" for a, b in sorted(drawing.data)] + [f"{a} -.-> {b}" for a, b in sorted(order)]
     return "\n".join([_HEAD, *drawing.nodes, *arrows, *drawing.looks, ""])
 
 
 def with_picture(markdown: str, spec: Json) -> str:
-    """The text with the flowchart written anew between the lines BEGIN and END.
+    """Text with a new flowchart between the lines BEGIN and END.
 
     Raises:
         ValueError: The lines are not there once each, in this order.
@@ -56,20 +56,20 @@ def with_picture(markdown: str, spec: Json) -> str:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where in the spec a task stands, and what is known there."""
+    """Place of a task in the spec, and the values known there."""
 
-    id: str  # of the box around it, or of itself; with the first, "t", none is a word of Mermaid's, as `end` is
-    inputs: Mapping[str, Any]  # who makes an artifact, what a parameter is by default
-    names: tuple[str, ...] = ()  # its own, and of those around it that have nothing else inside
+    id: str  # of its box, or its own; it begins with "t", so that it is no word of Mermaid's, such as `end`
+    inputs: Mapping[str, Any]  # makers of artifacts, defaults of parameters
+    names: tuple[str, ...] = ()  # its own, and those of boxes around it that hold nothing else
     conditions: tuple[str, ...] = ()  # likewise
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A task, or the tasks of a dag, as others see it."""
+    """Drawn task, or drawn tasks of a dag."""
 
     nodes: set[str]
-    made: Mapping[str, set[str]]  # who makes each artifact that goes out
+    made: Mapping[str, set[str]]  # makers of each output artifact
 
 
 class _Drawing:
@@ -77,11 +77,11 @@ class _Drawing:
         self.components = components
         self.nodes: list[str] = []
         self.looks: list[str] = []
-        self.data: set[tuple[str, str]] = set()  # who makes what another reads
-        self.order: set[tuple[str, str]] = set()  # who comes before another
+        self.data: set[tuple[str, str]] = set()  # from the maker of an artifact to its reader
+        self.order: set[tuple[str, str]] = set()  # from a task to one that waits for it
 
     def dag(self, component: Json, place: _Place) -> _Drawn:
-        """Draw the tasks of a dag, in the order in which they run."""
+        """Draw the tasks of a dag, in the order in which they run; return their nodes and artifacts."""
         tasks, drawn = component["dag"]["tasks"], dict[str, _Drawn]()
         waits = {name: sorted(tasks[name].get("dependentTasks", ())) for name in sorted(tasks)}
         for name in TopologicalSorter(waits).static_order():
@@ -127,10 +127,10 @@ class _Drawing:
         return _Drawn({own}, {key: {own} for key in outputs})
 
     def _box(self, own: str, component: Json, place: _Place) -> _Drawn:
-        """Draw a dag and, if there is something to say of it, a box around it."""
+        """Draw a dag and, if it has a name or a condition to show, a box around it."""
         only, *others = component["dag"]["tasks"].values()
         if not place.names + place.conditions or not (others or (place.names and _is_named(only))):
-            return self.dag(component, place)  # whatever is said of it is said of its only task
+            return self.dag(component, place)  # its only task shows names and conditions
         box = place.id if place.names else own
         self.nodes += [f"subgraph {box}[{_text(', ', place)}]", "direction TB"]
         drawn = self.dag(component, replace(place, id=box, names=(), conditions=()))
@@ -139,14 +139,14 @@ class _Drawing:
         return drawn
 
     def _count(self, component: Json) -> int:
-        """Number of container tasks in a component: of a sub-pipeline with a single one the task alone is drawn."""
+        """Number of container tasks in a component; a sub-pipeline of a single one is drawn as that task."""
         inner = [
             self.components[task["componentRef"]["name"]] for task in component.get("dag", {}).get("tasks", {}).values()
         ]
         return sum(map(self._count, inner)) if "dag" in component else 1
 
-    def is_told(self, a: str, b: str) -> bool:
-        """Whether an artifact or a longer way tells already that one comes before the other."""
+    def is_implied(self, a: str, b: str) -> bool:
+        """Whether an artifact or a longer path implies that `a` comes before `b`."""
         after = {y for x, y in self.data | self.order if x == a} - {b}
         while more := {y for x, y in self.data | self.order if x in after} - after:
             after |= more
@@ -154,7 +154,7 @@ class _Drawing:
 
 
 def _known(given: Json, place: _Place, before: Mapping[str, _Drawn]) -> Any:  # noqa: ANN401, makers or JSON
-    """The tasks that make an input, or the value that it has by default."""
+    """Tasks that make an input, or its default value."""
     if made := given.get("taskOutputArtifact"):
         return before[made["producerTask"]].made[made["outputArtifactKey"]]
     passed = given.get("componentInputArtifact") or given.get("componentInputParameter")
@@ -166,7 +166,7 @@ def _is_named(task: Json) -> bool:
 
 
 def _condition(task: Json, place: _Place) -> tuple[str, ...]:
-    """The name of a task's condition, unless it holds by default."""
+    """Name of a task's condition; empty if it holds by default."""
     condition = task.get("triggerPolicy", {}).get("condition", "")
     compared = _COMPARISON.fullmatch(condition)
     holds = compared and place.inputs[compared[1]] is (compared[2] == "true")
@@ -174,15 +174,15 @@ def _condition(task: Json, place: _Place) -> tuple[str, ...]:
 
 
 def _edge(a: str, b: str) -> tuple[str, str]:
-    """An edge between two tasks: each of them, or the outermost box around it that the other is not in."""
+    """Edge between two tasks; its ends are the tasks, or the outermost boxes around one without the other."""
     source, target = a.split("__"), b.split("__")
     depth = next(i for i, (x, y) in enumerate(zip(source, target, strict=False), 1) if x != y)
     return "__".join(source[:depth]), "__".join(target[:depth])
 
 
 def _text(between: str, place: _Place) -> str:
-    said = place.names + place.conditions
-    return f'"{between.join(re.sub(r"[^\w .,:=()-]", lambda found: f"#{ord(found[0])};", each) for each in said)}"'
+    shown = place.names + place.conditions
+    return f'"{between.join(re.sub(r"[^\w .,:=()-]", lambda found: f"#{ord(found[0])};", each) for each in shown)}"'
 
 
 def _union(sets: Iterable[set[str]]) -> set[str]:

@@ -1,4 +1,4 @@
-"""Tables of a project as pipeline.py names them; the graph's edges must be what their SELECTs read."""
+"""Tables of a project as pipeline.py names them; the edges of the graph must be the tables that their SELECTs read."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from goldline.contracts.table_contract import TableContract
 from goldline.runs.run_files import Catalog, travelling
 from goldline.spec.task import Task
 
-type Channel = Any  # a value that a task gives, as kfp hands it on
+type Channel = Any  # kfp's placeholder of a task's output, or a constant
 
 
 class GraphError(ValueError):
@@ -28,7 +28,7 @@ class Published:
     artifact: Channel
 
     def given(self, _: Container[str]) -> frozenset[str]:
-        """The table that a SELECT may read of it, whether it does or not."""
+        """Name of the table, whether the SELECT reads it or not."""
         return frozenset({self.name})
 
 
@@ -40,12 +40,12 @@ class Loaded:
     artifact: Channel
 
     def given(self, read: Container[str]) -> frozenset[str]:
-        """The tables among `read` that a SELECT may read of it; all where it reads none."""
+        """Loaded tables that are among `read`; all loaded tables if none is."""
         return frozenset(name for name in self.names if name in read) or self.names
 
 
 class Tables:
-    """The tasks that build a project's tables, made from its faces of build_table and predict."""
+    """Factory of the tasks that build a project's tables, from its components build_table and predict."""
 
     def __init__(self, build_table: Task, predict: Task | None = None) -> None:
         self.build_table = build_table
@@ -54,24 +54,24 @@ class Tables:
     def table(
         self, name: str, run: Channel, *sources: Published | Loaded, value: Channel = "", after: Channel = None
     ) -> Published:
-        """Task that builds `sql/<name>.sql`, named after the table.
+        """Make the task that builds `sql/<name>.sql`, named after the table.
 
-        Where the contract names a `model`, the task first predicts with it, for the rows that the SELECT in
-        `predict_<model>.sql` beside it gives; `sources` are then what that SELECT reads.
+        If the contract names a `model`, the task first predicts with it, for the rows of the SELECT in
+        `predict_<model>.sql` beside it; `sources` are then the tables that this SELECT reads.
 
         Args:
             name: path of SELECT and contract below sql/, without suffix.
             run: the run's context, an output of prepare_run.
             sources: tables that the SELECT reads.
             value: query parameter `@value` of `predict_<model>.sql`.
-            after: task that a prediction waits for, whether it fails or not: the training.
+            after: training task that a prediction waits for, whether it fails or not.
 
         Raises:
-            GraphError: `sources` are not the tables that the SELECT reads.
+            GraphError: `sources` are not the tables that the SELECT reads, or there is no such SELECT.
         """
         contract = _table_contract(name)
         if not contract.mode.has_select:
-            raise GraphError(f"sql/{name}.yml is of a table that a component loads: it has no SELECT")
+            raise GraphError(f"sql/{name}.yml is of a table that a component loads, expected one with a SELECT")
         common: dict[str, Any] = {"run": run, "flow": _flow(name), "contract": travelling(contract)}
         common["select"] = select(name)
         inputs = {f"source_{i}": s.artifact for i, s in enumerate(sources, 1)}
@@ -80,7 +80,7 @@ class Tables:
             task = self.build_table.named(contract.name)(**common, **inputs)
             return Published(contract.table, task.outputs["table"])
         if self.predict is None:
-            raise GraphError(f"sql/{name}.yml is of a model: give Tables the component that predicts")
+            raise GraphError(f"sql/{name}.yml names a model, expected Tables with a component that predicts")
         rows = f"{_flow(name)}/predict_{contract.model}"
         _check_sources(rows, contract, sources)
         task = self.predict.named(contract.name)(
@@ -94,12 +94,12 @@ class Tables:
 
 @cache
 def contracts() -> dict[str, Contract]:
-    """All contracts, by the path of their file below sql/, without its suffix."""
+    """All contracts, by the path of their file below sql/, without suffix."""
     return load_all(project.sql_folder())
 
 
 def flows() -> dict[str, list[str]]:
-    """Names of the tables that each flow builds: a flow is a folder of sql/. Views and loaded tables are not built."""
+    """Names of the tables that each flow (a folder of sql/) builds; views and loaded tables are not among them."""
     found: dict[str, list[str]] = {}
     for path, contract in contracts().items():
         if isinstance(contract, TableContract) and contract.mode.is_built:
@@ -108,17 +108,17 @@ def flows() -> dict[str, list[str]]:
 
 
 def contract_json(name: str) -> str:
-    """The contract of `sql/<name>.yml`, a source's or a table's, as a task takes it."""
+    """Contract `sql/<name>.yml`, a source's or a table's, as the JSON that a task takes."""
     return travelling(_contract(name))
 
 
 def select(name: str) -> str:
-    """The SELECT of `sql/<name>.sql` as a task takes it."""
+    """SELECT of `sql/<name>.sql`, as a task takes it."""
     return (project.sql_folder() / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def landed_source(name: str, artifact: Channel) -> Published:
-    """The view of the source `sql/<name>.yml`, once the task that gives `artifact` has landed its files."""
+    """View of the source `sql/<name>.yml`, after the task that gives `artifact` has landed its files."""
     contract = _contract(name)
     if not isinstance(contract, SourceContract):
         raise GraphError(f"sql/{name}.yml is a table's contract, expected a source's")
@@ -126,13 +126,13 @@ def landed_source(name: str, artifact: Channel) -> Published:
 
 
 def loaded_tables(flow: str, artifact: Channel) -> Loaded:
-    """All tables that a component of the flow loads, once the task that gives `artifact` has loaded them."""
+    """All tables that a component of the flow loads, after the task that gives `artifact` has loaded them."""
     tables = {path: c for path, c in contracts().items() if isinstance(c, TableContract) and _flow(path) == flow}
     return Loaded(frozenset(c.table for c in tables.values() if not c.mode.has_select), artifact)
 
 
 def catalog() -> Catalog:
-    """All contracts, and the SELECTs of views."""
+    """Catalog of the project: all contracts, and the SELECTs of views."""
     tables = {path: c for path, c in contracts().items() if isinstance(c, TableContract)}
     return Catalog(tuple(contracts().values()), {c.table: select(path) for path, c in tables.items() if c.mode.is_view})
 

@@ -1,4 +1,4 @@
-"""The decorator that turns a function into a goldline task: one image, no pip at its start, retries, resources."""
+"""Decorator that turns a function into a goldline component: one image, no pip at its start, retries, resources."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ RETRIES = 2
 
 @dataclass(frozen=True)
 class Task:
-    """A component, and how each task made from it is to run."""
+    """KFP component, with the resources and retries of each task that is made from it."""
 
     component: PythonComponent
     cpu: str
@@ -22,7 +22,7 @@ class Task:
     retries: int
 
     def __call__(self, **inputs: Any) -> dsl.PipelineTask:  # noqa: ANN401, kfp's channels and constants
-        """A task of the pipeline that is being defined."""
+        """Make a task of the pipeline that is being defined."""
         task = self.component(**inputs)
         task.set_cpu_limit(self.cpu).set_memory_limit(self.memory)  # Vertex reads limits, not requests
         task.set_retry(self.retries, backoff_duration="30s", backoff_factor=2, backoff_max_duration="300s")
@@ -36,7 +36,7 @@ class Task:
 
 
 def task(*, cpu: str = "1", memory: str = "4G", retries: int = RETRIES) -> Callable[[Callable[..., Any]], Task]:
-    """Make a task of a function whose body imports its work from this package."""
+    """Turn a function into a Task; its body imports its work. `cpu` (vCPUs) and `memory` (such as 4G) are limits."""
 
     def decorate(function: Callable[..., Any]) -> Task:
         # Without kfp's own installation there is no pip at the task's start: the image holds kfp.

@@ -1,4 +1,4 @@
-"""How many machines a run starts, by scenario."""
+"""Number of machines that a run starts, by scenario."""
 
 import json
 import math
@@ -26,19 +26,19 @@ from goldline.spec.check.wiring import output_selectors
 
 @dataclass(frozen=True)
 class Scenario:
-    """A kind of run, and the container tasks that it may cost: on Vertex AI each is a machine that starts."""
+    """Kind of run, and the most container tasks that it may start: on Vertex AI each starts a machine."""
 
     name: str
     parameters: Mapping[str, Any]
     max_tasks: int
     max_in_a_row: int
-    # What tasks will have decided: values of outputs that conditions ask for, as {"prepare-run.train": True}.
+    # Assumed values of outputs that conditions read, such as {"prepare-run.train": True}.
     assumptions: Mapping[str, Any] = field(default_factory=dict)
     nights_a_week: float = 0
 
 
 def nights() -> list[Scenario]:
-    """The kinds of nights of the project's goldline.yaml.
+    """Kinds of nights in the project's goldline.yaml.
 
     Raises:
         ProjectError: goldline.yaml cannot be used.
@@ -63,7 +63,7 @@ def _night(name: str, content: Any) -> Scenario:  # noqa: ANN401, YAML holds any
 
 
 class Budget:
-    """Walks the pipeline as a scenario would, and counts the container tasks."""
+    """Count of the container tasks that a scenario starts, from a walk through the pipeline."""
 
     def __init__(self, pipeline: Pipeline, scenario: Scenario) -> None:
         self.pipeline = pipeline
@@ -72,14 +72,14 @@ class Budget:
         self.problems: dict[Finding, None] = {}  # in order, each once
 
     def findings(self) -> Iterator[Finding]:
-        """What speaks against the scenario: too many tasks, too many in a row, or a condition that nothing decides."""
+        """Findings against the scenario: too many tasks, too many in a row, a condition with unknown inputs."""
         parameters = declarations(self.pipeline.root, "input", "parameters")
         total, chain = self._counted()
         where, scenario = f"scenario {self.scenario.name!r}", self.scenario
         yield from self.problems
-        told, known = scenario.parameters.keys() | scenario.assumptions.keys(), parameters.keys() | self.asked
-        for name in sorted(told - known):
-            yield Finding(where, f"tells {name!r}, which the pipeline does not have")
+        given, known = scenario.parameters.keys() | scenario.assumptions.keys(), parameters.keys() | self.asked
+        for name in sorted(given - known):
+            yield Finding(where, f"gives {name!r}, which the pipeline does not have")
         if total > scenario.max_tasks:
             yield Finding(where, f"starts {total} container tasks, and may start {scenario.max_tasks}")
         if len(chain) > scenario.max_in_a_row:
@@ -89,7 +89,7 @@ class Budget:
             )
 
     def tasks(self) -> int:
-        """How many container tasks a run starts."""
+        """Number of container tasks that a run starts."""
         return self._counted()[0]
 
     def _counted(self) -> tuple[int, tuple[str, ...]]:
@@ -98,7 +98,7 @@ class Budget:
         return self._dag("root", self.pipeline.root, values | dict(self.scenario.parameters))
 
     def _dag(self, where: str, component: Json, values: Json) -> tuple[int, tuple[str, ...]]:
-        """How many container tasks run in a dag, and the names of the longest row of them."""
+        """Number of container tasks that run in a dag, and the names of the longest row of them."""
         tasks = tasks_of(component)
         before = predecessors(tasks)
         total, chains = 0, dict[str, tuple[str, ...]]()
@@ -133,7 +133,7 @@ class Budget:
         if isinstance(found, list):
             return found
         label = found.label if isinstance(found, Unknown) else "its items"
-        self._problem(where, f"no one told how often it loops: {label} is known in a run only; counted once")
+        self._problem(where, f"its number of rounds is not known: {label} is known in a run only; counted once")
         return [Unknown("the loop's item")]
 
     def _runs(self, where: str, task: Json, inputs: Json) -> bool:
@@ -161,7 +161,7 @@ class Budget:
         return Unknown("the final status")
 
     def _label(self, around: Json, task: str, key: str) -> str:
-        """The container task, and its output, behind an output of a sub-pipeline."""
+        """Container task and output, as `task.output`, behind an output of a sub-pipeline."""
         inner = self.pipeline.component(tasks_of(around)[task])
         selected = inner.get("dag", {}).get("outputs", {}).get("parameters", {}).get(key, {})
         for subtask, output in output_selectors(selected):

@@ -1,7 +1,7 @@
-"""Checks a compiled pipeline before it is sent, since neither KFP's compiler nor Vertex AI's SDK does.
+"""Check of a compiled pipeline before it is sent, since neither KFP's compiler nor Vertex AI's SDK checks it.
 
-The SDK posts a spec with a dangling reference as gladly as a good one; what is wrong shows minutes later, on a machine
-that has to be paid. `check` reads the spec alone, takes milliseconds, and returns all that it finds.
+The SDK posts a spec with a dangling reference like a good one; the error shows minutes later, on a machine that has to
+be paid. `check` reads the spec alone, takes milliseconds, and returns all that it finds.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from goldline.spec.check.wiring import check_components, check_wiring
 
 
 def check(spec: Json, scenarios: Sequence[Scenario] = ()) -> list[Finding]:
-    """Findings that speak against sending this spec to Vertex AI; empty, if it may go.
+    """Findings against sending this spec to Vertex AI; empty if it may be sent.
 
     Args:
-        spec: as compiled.
-        scenarios: kinds of nights, and what each may start: see `nights`.
+        spec: the compiled spec.
+        scenarios: kinds of nights, and the most tasks of each: see `nights`.
     """
     parsed = parse_spec(spec)
     if isinstance(parsed, Finding):
@@ -45,7 +45,7 @@ def check(spec: Json, scenarios: Sequence[Scenario] = ()) -> list[Finding]:
         check_root_parameters,
     ):
         findings += rule(pipeline)
-    if not broken:  # or the tasks cannot be counted
+    if not broken:  # in a broken spec the tasks cannot be counted
         for scenario in scenarios:
             findings += Budget(pipeline, scenario).findings()
     return findings

@@ -1,4 +1,4 @@
-"""Conditions, in the part of CEL that KFP's compiler writes (_single_binary_operation_to_cel_condition)."""
+"""Conditions, in the subset of CEL that KFP's compiler writes (_single_binary_operation_to_cel_condition)."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -27,18 +27,18 @@ type _Expression = Callable[[Mapping[str, Any]], Any]
 
 
 class ConditionError(Exception):
-    """A condition cannot be read, or not be decided."""
+    """A condition cannot be parsed, or cannot be evaluated."""
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """A value that only a run will tell."""
+    """Value that is known in a run only."""
 
     label: str
 
 
 class Condition:
-    """Parses a condition by recursive descent: or, and, not, comparison, operand."""
+    """Condition, parsed by recursive descent: or, and, not, comparison, operand."""
 
     def __init__(self, text: str) -> None:
         self.tokens: list[tuple[str, str]] = []
@@ -112,14 +112,14 @@ def _cast(name: str, value: object) -> object:
     if name == "string":
         return str(value).lower() if isinstance(value, bool) else str(value)
     if not is_of_type(value, "NUMBER_DOUBLE"):
-        raise ConditionError(f"it takes {value!r} for a number")
+        raise ConditionError(f"it expects a number, got {value!r}")
     return int(value) if name == "int" else float(value)  # type: ignore[call-overload,arg-type]
 
 
 def _known(values: Mapping[str, Any], name: str) -> object:
     value = values.get(name, Unknown(name))
     if isinstance(value, Unknown):
-        raise ConditionError(f"it depends on {value.label}, which no one told: name it in the scenario's assumptions")
+        raise ConditionError(f"it depends on {value.label}, which is not known: name it in the scenario's assumptions")
     return value
 
 
@@ -133,7 +133,7 @@ def _compare(sign: str, left: object, right: object) -> bool:
 
 
 def bad_condition(task: Json, declared: Mapping[str, Json]) -> Iterator[str]:
-    """What is wrong with a task's condition, if it has one."""
+    """Problems of a task's condition; `declared` are the inputs of its component."""
     try:
         tokens = Condition(condition_of(task)).tokens
     except ConditionError as error:
@@ -144,7 +144,7 @@ def bad_condition(task: Json, declared: Mapping[str, Json]) -> Iterator[str]:
         if kind == "word" and not re.fullmatch(r"[\w.-]*", text):
             yield f"compare only booleans, numbers and plain words, got {text!r}"
         elif kind == "input" and text not in declared:
-            yield f"asks for {text!r}, and the task is given {listed(declared)}"
+            yield f"reads {text!r}, expected one of {listed(declared)}"
         elif text in {"double", "string"} and kind == "name":
             # Unknown to kfp.local's evaluate_condition, which then takes the condition for False.
             yield f"kfp.local does not know {text}(): compare numbers of one type"

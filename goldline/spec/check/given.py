@@ -1,4 +1,4 @@
-"""Parameters checked against the pipeline's signature, before any request: the SDK checks names alone."""
+"""Check of parameters against the pipeline's signature, before any request: the SDK checks names alone."""
 
 import difflib
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ _TYPES = {
 
 
 def declared_in(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The parameters that a compiled spec declares, by name."""
+    """Parameters that a compiled spec declares, by name."""
     found: Mapping[str, Any] = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     return found
 
 
 def checked(given: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, once names, types and the parameters' own rules were found to be kept.
+    """Return the values, after a check of names, types and the parameters' own rules.
 
     Raises:
-        ParameterError: listing every wrong name and value.
+        ParameterError: a name or value is wrong; the message lists all of them.
     """
     problems = [problem for name, value in given.items() if (problem := _wrong(name, value, declared))]
     if problems:
@@ -35,7 +35,7 @@ def checked(given: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, 
 
 
 def complete(given: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, as `checked`, once those without a default were found to be given.
+    """Return the values as `checked` does, after a check that each parameter without a default is given.
 
     Raises:
         ParameterError: one is missing or wrong.

@@ -1,4 +1,4 @@
-"""What the compiler, Vertex AI and kfp.local do not all run: topology, machines, names, sizes, parameters."""
+"""Limits of the compiler, Vertex AI and kfp.local taken together: topology, machines, names, sizes, parameters."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from goldline.spec.check.wiring import is_of_type, output_selectors, shortened, 
 
 
 def check_topology(pipeline: Pipeline) -> Iterator[Finding]:
-    """Exit tasks, conditions and loops stand where the compiler, Vertex AI and kfp.local all take them."""
+    """Check that exit tasks, conditions and loops are where the compiler, Vertex AI and kfp.local all take them."""
     for dag in pipeline.dags:
         conditional = {name for name, task in dag.tasks.items() if condition_of(task)}
         for name, task in dag.tasks.items():
@@ -77,7 +77,7 @@ def _outputs_of_conditions(dag: Dag, conditional: set[str]) -> Iterator[Finding]
 
 
 def check_machines(pipeline: Pipeline) -> Iterator[Finding]:
-    """Every container task has retries, resources, the usual image, and no cache."""
+    """Check that every container task has retries, resources, the usual image, and no cache."""
     for where, task, _ in pipeline.tasks():
         if task.get("cachingOptions", {}).get("enableCache"):
             yield Finding(where, "caching must be off, since tasks have side effects: set_caching_options(False)")
@@ -105,7 +105,7 @@ def _bad_container(container: Json, usual: str) -> Iterator[str]:
         yield "installs packages when it starts: @dsl.component(install_kfp_package=False), and no packages_to_install"
 
 
-# The SDK makes the job's id of the name, a dash and 14 digits, and wants ^[a-z][-a-z0-9]{0,127}$ of it
+# The SDK makes the job's id of the name, a dash and 14 digits; it must match ^[a-z][-a-z0-9]{0,127}$
 # (google.cloud.aiplatform.constants.pipeline).
 _PIPELINE_NAME = re.compile(r"[a-z][a-z0-9-]{0,112}")
 _TASK_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?")
@@ -127,20 +127,20 @@ PLACEHOLDERS = frozenset(
 )
 
 # All inputs of a task go to its process as one argument, and Linux takes none over 128 KiB (execve(2), MAX_ARG_STRLEN).
-# 8 KiB are left to what a run adds: paths, names, values of other tasks.
+# 8 KiB are left for what a run adds: paths, names, values of other tasks.
 _MAX_ARGUMENT = 128 * 1024
 _MAX_CONSTANTS = _MAX_ARGUMENT - 8 * 1024
 
 
 def check_names(pipeline: Pipeline) -> Iterator[Finding]:
-    """Names are such as Vertex AI takes."""
+    """Check that Vertex AI takes the names."""
     if not _PIPELINE_NAME.fullmatch(pipeline.name):
-        problem = f"expected a letter, then letters, digits and dashes, 113 at most, all small, got {pipeline.name!r}"
+        problem = f"expected a letter, then letters, digits and dashes, 113 at most, lower-case, got {pipeline.name!r}"
         yield Finding("pipelineInfo.name", problem)
     for dag in pipeline.dags:
         for name, task in dag.tasks.items():
             if not _TASK_NAME.fullmatch(name):
-                problem = f"expected a task name of small letters, digits and dashes, 128 at most, got {name!r}"
+                problem = f"expected a task name of lower-case letters, digits and dashes, 128 at most, got {name!r}"
                 yield Finding(dag.at(name), problem)
             label = task.get("taskInfo", {}).get("name", "")
             if not 0 < len(label) <= 128:
@@ -148,12 +148,12 @@ def check_names(pipeline: Pipeline) -> Iterator[Finding]:
 
 
 def check_arguments(pipeline: Pipeline) -> Iterator[Finding]:
-    """Constants are small enough, and hold no text that one of the runners would replace."""
+    """Check that constants are small enough, and hold no text that one of the runners would replace."""
     for where, task, component in pipeline.tasks():
         contained = "executorLabel" in component
         constants = constants_of(task)
         for name, value in sorted(constants.items()):
-            # Handed to a sub-pipeline it would be a parameter's value, and those are not filled in
+            # Passed to a sub-pipeline it would be a parameter's value, and placeholders in those are not filled in
             # (GoogleCloudPlatform/vertex-ai-samples #3771).
             if contained and value in PLACEHOLDERS:
                 continue
@@ -164,7 +164,7 @@ def check_arguments(pipeline: Pipeline) -> Iterator[Finding]:
 
 
 def check_defaults(pipeline: Pipeline) -> Iterator[Finding]:
-    """No default holds a placeholder: handed in as a parameter it would not be filled in."""
+    """Check that no default holds a placeholder: in a parameter's value it is not filled in."""
     for owner, component in {**pipeline.components, "root": pipeline.root}.items():
         for name, declared in sorted(declarations(component, "input", "parameters").items()):
             for problem in _bad_text(declared.get("defaultValue", "")):
@@ -172,14 +172,14 @@ def check_defaults(pipeline: Pipeline) -> Iterator[Finding]:
 
 
 def check_sources(pipeline: Pipeline) -> Iterator[Finding]:
-    """No command installs packages when its task starts."""
+    """Check that no task's source holds a placeholder or exceeds the size of one argument."""
     for label, executor in pipeline.executors.items():
         for part in executor.get("container", {}).get("command", ()):
             where = f"deploymentSpec.executors.{label}"
             if "{{$" in part:
                 yield Finding(where, "its source holds {{$, which is read as a placeholder")
             if len(part.encode()) >= _MAX_ARGUMENT:
-                yield Finding(where, f"its source is one argument of at most {_MAX_ARGUMENT} bytes, and longer")
+                yield Finding(where, f"expected a source of less than {_MAX_ARGUMENT} bytes, since it is one argument")
 
 
 def _bad_text(value: object) -> Iterator[str]:
@@ -191,7 +191,7 @@ def _bad_text(value: object) -> Iterator[str]:
 
 
 def check_root_parameters(pipeline: Pipeline) -> Iterator[Finding]:
-    """Parameters are plain scalars with defaults, so that the console's form works."""
+    """Check that parameters are plain scalars with defaults, so that the console's form works."""
     for name in sorted(declarations(pipeline.root, "input", "artifacts")):
         yield Finding(
             f"root.inputDefinitions.artifacts.{name}", "the console's form and kfp.local have parameters only"
@@ -199,7 +199,7 @@ def check_root_parameters(pipeline: Pipeline) -> Iterator[Finding]:
     for name, declared in sorted(declarations(pipeline.root, "input", "parameters").items()):
         where, kind = f"root.inputDefinitions.parameters.{name}", type_name(declared)
         if not _PARAMETER_NAME.fullmatch(name):
-            yield Finding(where, "expected a name of small letters, digits and underscores")
+            yield Finding(where, "expected a name of lower-case letters, digits and underscores")
         if kind not in {"STRING", "BOOLEAN", "NUMBER_INTEGER", "NUMBER_DOUBLE"}:
             yield Finding(where, f"expected a plain scalar, got {kind}")
         elif declared.get("defaultValue") is None:

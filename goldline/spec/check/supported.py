@@ -1,7 +1,7 @@
-"""What a compiled pipeline may use: each field of the spec, and the page that says that Vertex AI takes it.
+"""Fields of the spec that a compiled pipeline may use, each with the page that says that Vertex AI takes it.
 
-KFP's spec grows with every release, and Vertex AI is another implementation of it: a field that it does not know is at
-best ignored. So nothing passes that is not in this table. To add a field, first find the page.
+KFP's spec grows with every release, and Vertex AI is another implementation of it: an unknown field is at best ignored.
+So only the fields of this table are allowed. To add a field, first find the page.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,13 +18,13 @@ STATES = (
 
 @dataclass(frozen=True)
 class Feature:
-    """A part of the spec, and who says that it works."""
+    """Part of the spec, and the page that says that it works."""
 
     name: str
     source: str
     fields: tuple[str, ...]  # `Message.field`, and for an enum `Message.field=VALUE`
-    # Whether the page speaks of Vertex AI itself. Otherwise it is KFP's, and Vertex AI's documentation only says that
-    # pipelines built with KFP 2 run there: to be confirmed on the first cloud run.
+    # Whether the page is about Vertex AI. Otherwise it is KFP's, and Vertex AI's documentation only says that pipelines
+    # built with KFP 2 run there: to be confirmed on the first cloud run.
     vertex: bool = True
 
 
@@ -142,7 +142,7 @@ FEATURES = (
         (f"{_TASK}.triggerPolicy", f"{_TASK}.TriggerPolicy.condition"),
     ),
     Feature(
-        # An ExitHandler compiles to a sub-dag, so the page vouches for those too.
+        # An ExitHandler compiles to a sub-dag, so the page holds for sub-dags too.
         "an exit handler",
         "https://cloud.google.com/vertex-ai/docs/pipelines/email-notifications",
         (f"{_TASK}.TriggerPolicy.strategy=ALL_UPSTREAM_TASKS_COMPLETED",),
@@ -218,7 +218,7 @@ FEATURES = (
 
 ALLOWED = {field: feature for feature in FEATURES for field in feature.fields}
 
-# What is likeliest to be tried, and why not. All else that is not allowed is refused too.
+# Reasons for the fields that are likeliest to be tried. All other fields that are not allowed are refused too.
 REFUSED = {
     f"{_TASK}.CachingOptions.cacheKey": "no evidence that Vertex AI honours it",
     f"{_TASK}.artifactIterator": "kfp.local knows no loops over artifacts",
@@ -233,7 +233,7 @@ REFUSED = {
 
 
 def refusals(message: Message, where: str) -> Iterator[tuple[str, str]]:
-    """Every set field that is not in the table, however deep in the message: where it is, and why it is refused."""
+    """Path and reason of every set field that is not in the table, at any depth of the message."""
     for field, value in message.ListFields():
         at = f"{where}.{field.json_name}" if where else field.json_name
         name = f"{message.DESCRIPTOR.full_name.removeprefix('ml_pipelines.')}.{field.json_name}"
@@ -243,12 +243,12 @@ def refusals(message: Message, where: str) -> Iterator[tuple[str, str]]:
             for place, inner in _messages(value, at):
                 yield from refusals(inner, place)
         else:
-            why = REFUSED.get(name, "goldline/vertex/features.py notes no page that says that Vertex AI takes it")
+            why = REFUSED.get(name, "goldline/spec/check/supported.py has no page that says that Vertex AI takes it")
             yield at, f"{name} is not allowed: {why}"
 
 
 def _messages(value: object, at: str) -> Iterator[tuple[str, Message]]:
-    """The messages in a field's value; google.protobuf's own (durations, JSON values) hold no feature."""
+    """Messages in a field's value, with their paths; google.protobuf's own (durations, JSON values) hold none."""
     if isinstance(value, Message):
         if not value.DESCRIPTOR.full_name.startswith("google.protobuf."):
             yield at, value

@@ -1,4 +1,4 @@
-"""A compiled spec as a tree of dags, and how its parts are read."""
+"""Compiled spec as a tree of dags, and functions that read its parts."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ type Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong."""
+    """One problem of a spec, and the path at which it is."""
 
     where: str
     problem: str
@@ -29,7 +29,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Dag:
-    """One dag of the spec, and where it stands."""
+    """One dag of the spec, and its path."""
 
     where: str
     component: Json
@@ -41,13 +41,13 @@ class Dag:
         return tasks_of(self.component)
 
     def at(self, task: str) -> str:
-        """Where one of its tasks stands."""
+        """Path of one of its tasks."""
         return f"{self.where}.dag.tasks.{task}"
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A spec that could be read."""
+    """Parsed spec."""
 
     name: str
     root: Json
@@ -55,12 +55,12 @@ class Pipeline:
     executors: Mapping[str, Json]
 
     def component(self, task: Json) -> Json:
-        """The component of a task; nothing where the reference dangles."""
+        """Component of a task; empty if there is none of that name."""
         return self.components.get(component_of(task), {})
 
     @cached_property
     def dags(self) -> list[Dag]:
-        """Every dag that is reached from the root, once."""
+        """Every dag that can be reached from the root, once."""
         dags, seen = [Dag("root", self.root, in_loop=False)], set()
         for dag in dags:
             for name, task in dag.tasks.items():
@@ -72,23 +72,23 @@ class Pipeline:
         return dags
 
     def tasks(self) -> Iterator[tuple[str, Json, Json]]:
-        """Every task: where it is, the task, its component."""
+        """Every task: its path, the task, its component."""
         for dag in self.dags:
             for name, task in dag.tasks.items():
                 yield dag.at(name), task, self.component(task)
 
     def containers(self) -> Iterator[tuple[str, Json, Json]]:
-        """Every task that is a container, and not a dag."""
+        """Every task that is a container and not a dag, as in `tasks`."""
         return (found for found in self.tasks() if "executorLabel" in found[2])
 
 
 def parse_spec(spec: Json) -> tuple[Pipeline, list[Finding]] | Finding:
-    """The spec as a tree, and what in it no allowed feature explains; or the one finding that it cannot be read."""
+    """Parse a spec into a tree and the findings of fields that are not allowed; or one finding if it cannot be read."""
     from kfp.pipeline_spec import pipeline_spec_pb2 as ir  # here, since it costs the import of kfp
 
     if "platforms" in spec:
         return Finding(
-            "platforms", "platform-specific features are for Kubernetes: nothing says that Vertex AI reads them"
+            "platforms", "platform-specific features are for Kubernetes: no page says that Vertex AI reads them"
         )
     try:
         message = json_format.ParseDict(dict(spec), ir.PipelineSpec())
@@ -107,7 +107,7 @@ def parse_spec(spec: Json) -> tuple[Pipeline, list[Finding]] | Finding:
 
 
 def _plain(message: Message) -> dict[str, Any]:
-    """With its keys sorted: protobuf's maps have no order, and findings should."""
+    """Message as JSON with sorted keys, so that findings have an order: protobuf's maps have none."""
     plain: dict[str, Any] = json.loads(json_format.MessageToJson(message, sort_keys=True))
     return plain
 
@@ -119,24 +119,24 @@ def tasks_of(component: Json) -> Mapping[str, Json]:
 
 
 def component_of(task: Json) -> str:
-    """The name of a task's component."""
+    """Name of a task's component."""
     return str(task.get("componentRef", {}).get("name", ""))
 
 
 def declarations(component: Json, way: str, kind: str) -> Mapping[str, Json]:
-    """What a component declares: way is input or output, kind is parameters or artifacts."""
+    """Declarations of a component by name; `way` is input or output, `kind` is parameters or artifacts."""
     declared: Mapping[str, Json] = component.get(f"{way}Definitions", {}).get(kind, {})
     return declared
 
 
 def arguments_of(task: Json, kind: str) -> Mapping[str, Json]:
-    """What a task is given, parameters or artifacts."""
+    """Arguments of a task by name; `kind` is parameters or artifacts."""
     given: Mapping[str, Json] = task.get("inputs", {}).get(kind, {})
     return given
 
 
 def producer_of(source: Json) -> str | None:
-    """The task whose output a source is, if it is one's."""
+    """Name of the task whose output a source is; None if it is no task's."""
     for key in ("taskOutputParameter", "taskOutputArtifact"):
         if key in source:
             return str(source[key].get("producerTask", ""))
@@ -144,36 +144,36 @@ def producer_of(source: Json) -> str | None:
 
 
 def upstream_of(task: Json) -> set[str]:
-    """The tasks that a task waits for."""
+    """Names of the tasks that a task waits for."""
     sources = [*arguments_of(task, "parameters").values(), *arguments_of(task, "artifacts").values()]
     return {*task.get("dependentTasks", ()), *(name for name in map(producer_of, sources) if name is not None)}
 
 
 def is_exit_task(task: Json) -> bool:
-    """Whether a task is an exit handler's. It is told the final status; `.ignore_upstream_failure()` tasks are not."""
+    """Whether a task is an exit handler's: it gets the final status, unlike `.ignore_upstream_failure()` tasks."""
     ignores_failures = task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED"
     return ignores_failures and any("taskFinalStatus" in s for s in arguments_of(task, "parameters").values())
 
 
 def predecessors(tasks: Mapping[str, Json]) -> dict[str, set[str]]:
-    """What each task waits for; an exit task for all the others."""
+    """Names of the tasks that each task waits for; an exit task waits for all others."""
     exits = {name for name, task in tasks.items() if is_exit_task(task)}
     return {name: tasks.keys() - exits if name in exits else upstream_of(task) for name, task in tasks.items()}
 
 
 def condition_of(task: Json) -> str:
-    """A task's condition, empty without one."""
+    """Condition of a task in CEL; empty without one."""
     return str(task.get("triggerPolicy", {}).get("condition", ""))
 
 
 def constants_of(task: Json) -> dict[str, Any]:
-    """The constants that a task is given."""
+    """Constants among a task's arguments, by name."""
     given = arguments_of(task, "parameters").items()
     return {name: source["runtimeValue"].get("constant") for name, source in given if "runtimeValue" in source}
 
 
 def first_cycle(graph: Mapping[str, Iterable[str]]) -> str:
-    """Tasks that wait for each other, empty if there are none."""
+    """Path through tasks that wait for each other, such as `a > b > a`; empty if there is none."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

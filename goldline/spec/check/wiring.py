@@ -1,4 +1,4 @@
-"""Everything that a spec names is there, used, and of the type that is asked for."""
+"""Check that all names in a spec resolve, are used, and have the expected type."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ from goldline.spec.check.tree import (
 
 
 def check_components(pipeline: Pipeline) -> Iterator[Finding]:
-    """Every component and executor that is named is there, and used."""
+    """Check that every component and executor that is named exists, and is used."""
     everything = {**pipeline.components, "root": pipeline.root}
     calls = {
         name: {component_of(task) for task in tasks_of(component).values()} for name, component in everything.items()
@@ -42,7 +42,7 @@ class _BrokenError(Exception):
 
 
 def check_wiring(pipeline: Pipeline, dag: Dag) -> Iterator[Finding]:
-    """Every input of a dag's tasks comes from somewhere and has the type that is asked for."""
+    """Check that every input of a dag's tasks has a source of the expected type."""
     for name, task in dag.tasks.items():
         where = dag.at(name)
         if component_of(task) not in pipeline.components:
@@ -77,7 +77,7 @@ def _task_inputs(pipeline: Pipeline, dag: Dag, name: str) -> Iterator[Finding]:
 
 
 def _mismatch(pipeline: Pipeline, dag: Dag, source: Json, wanted: Json, kind: str) -> str:
-    """What is wrong with handing this source to an input, if anything is."""
+    """Problem of passing this source to an input of the declaration `wanted`; empty if there is none."""
     expected = type_name(wanted)
     if "runtimeValue" in source:
         value = source["runtimeValue"].get("constant")
@@ -129,14 +129,14 @@ def _dag_outputs(pipeline: Pipeline, dag: Dag) -> Iterator[Finding]:
                 except _BrokenError as error:
                     yield Finding(f"{dag.where}.dag.outputs.{name}", str(error))
                     continue
-                # What a loop hands out is a list of what its tasks give.
+                # The output of a loop is a list of its tasks' outputs.
                 if type_name(declared[name]) not in {got, "LIST", "system.Artifact"}:
                     problem = f"expected {type_name(declared[name])}, got {got}"
                     yield Finding(f"{dag.where}.dag.outputs.{name}", problem)
 
 
 def output_selectors(output: Json) -> list[tuple[str, str]]:
-    """The tasks, and their outputs, that a dag's output comes from. More than one: OneOf."""
+    """Tasks, and their outputs, that a dag's output comes from. More than one: OneOf."""
     parameter = output.get("valueFromParameter")
     if parameter is not None:
         return [(parameter.get("producerSubtask", ""), parameter.get("outputParameterKey", ""))]
@@ -145,7 +145,7 @@ def output_selectors(output: Json) -> list[tuple[str, str]]:
 
 
 def type_name(declared: Json) -> str:
-    """A parameter's type or an artifact's schema."""
+    """Type of a parameter, or schema of an artifact."""
     return str(declared.get("parameterType") or declared.get("artifactType", {}).get("schemaTitle", "nothing"))
 
 
@@ -163,11 +163,11 @@ def is_of_type(value: object, expected: str) -> bool:
 
 
 def shortened(value: object) -> str:
-    """A value as findings show it."""
+    """Value as findings show it: JSON, 80 characters at most."""
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def listed(declared: Mapping[str, Json]) -> str:
-    """Names as findings show them."""
+    """Names as findings show them: sorted, separated by commas."""
     return ", ".join(sorted(declared)) or "none"

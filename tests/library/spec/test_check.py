@@ -327,7 +327,7 @@ TOPOLOGY = [
     (put(CONDITION, f"int {ENABLED}"), r"expected \( after int"),
     (put(CONDITION, f"({ENABLED}"), r"expected \)"),
     (put(CONDITION, f"{ENABLED} true"), "cannot be read from 'true' on"),
-    (put(CONDITION, "inputs.parameter_values['other'] == true"), "asks for 'other', and the task is given .*enabled"),
+    (put(CONDITION, "inputs.parameter_values['other'] == true"), "reads 'other', expected one of .*enabled"),
     (put(CONDITION, f"{ENABLED} > double(1)"), r"kfp.local does not know double\(\)"),
     (put(CONDITION, f"!({ENABLED} == true)"), "Elif and Else: no statement found"),
 ]
@@ -343,7 +343,7 @@ FEATURES_REFUSED = [
     ),
     (put(f"{IMAGE}/resources/cpuRequest", 1), "cpuRequest is not allowed: Vertex AI has limits only"),
     (put(f"{IMAGE}/lifecycle/preCacheCheck/command", ["x"]), "PipelineContainerSpec.lifecycle is not allowed"),
-    (put("defaultPipelineRoot", "gs://x"), "PipelineSpec.defaultPipelineRoot is not allowed: .* notes no page"),
+    (put("defaultPipelineRoot", "gs://x"), "PipelineSpec.defaultPipelineRoot is not allowed: .* has no page"),
     (
         put(f"{OPTIONAL}/inputDefinitions/parameters/run_date/parameterType", "TASK_CONFIG"),
         "=TASK_CONFIG is not allowed",
@@ -380,7 +380,7 @@ NAMES = [
         put(f"{FLOW}/build-table/inputs/parameters/sql", constant(LARGE)),
         "one argument of at most 122880 bytes, and take",
     ),
-    (put(f"{IMAGE}/command", ["sh", LARGE + LARGE]), "its source is one argument of at most 131072 bytes"),
+    (put(f"{IMAGE}/command", ["sh", LARGE + LARGE]), "expected a source of less than 131072 bytes"),
     (put(f"{IMAGE}/command", ["sh", "print('{{$.inputs}}')"]), "its source holds {{"),
     (put(f"{FLOW}/build-table/inputs/parameters/sql", constant("{{$.nothing}}")), "a placeholder must be known"),
     (
@@ -404,7 +404,7 @@ ROOT_PARAMETERS = [
     (put(f"{RUN_DATE}/parameterType", "STRUCT"), "run_date: expected a plain scalar, got STRUCT"),
     (
         put("root/inputDefinitions/parameters/Run-Date", {"parameterType": "STRING", "defaultValue": ""}),
-        "Run-Date: expected a name of small letters",
+        "Run-Date: expected a name of lower-case letters",
     ),
     (
         put("root/inputDefinitions/artifacts/table/artifactType/schemaTitle", "system.Artifact"),
@@ -527,7 +527,7 @@ def test_a_scenario_names_what_there_is(spec: Spec, told: dict[str, Any]) -> Non
     (name,) = next(iter(told.values()))
 
     (finding,) = check(spec, [Scenario("typo", max_tasks=99, max_in_a_row=99, **scenario)])
-    assert finding.problem == f"tells {name!r}, which the pipeline does not have"
+    assert finding.problem == f"gives {name!r}, which the pipeline does not have"
 
 
 def test_a_loop_over_what_only_a_run_knows_is_found(spec: Spec) -> None:
@@ -537,7 +537,7 @@ def test_a_loop_over_what_only_a_run_knows_is_found(spec: Spec) -> None:
     night = Scenario("night", {}, 99, 99, {"prepare-run.train_churn": True})
     problems = [finding.problem for finding in check(spec, [night])]
 
-    assert "no one told how often it loops: prepare-run.run_date is known in a run only; counted once" in problems
+    assert "its number of rounds is not known: prepare-run.run_date is known in a run only; counted once" in problems
 
 
 def test_nights_are_the_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -585,8 +585,8 @@ def test_conditions_are_read_as_the_compiler_writes_them(condition: str, runs: b
     ("condition", "problem"),
     [
         (f"{value('word')} == true", "it compares 'weekly' with True"),
-        (f"int({value('word')}) == 1", "it takes 'weekly' for a number"),
-        (f"{value('job')} == 'x'", "it depends on {{$.pipeline_job_name}}, which no one told"),
+        (f"int({value('word')}) == 1", "it expects a number, got 'weekly'"),
+        (f"{value('job')} == 'x'", "it depends on {{$.pipeline_job_name}}, which is not known"),
     ],
 )
 def test_conditions_that_cannot_be_decided_are_found(condition: str, problem: str) -> None:
