@@ -1,4 +1,4 @@
-"""What touches Vertex AI: the check of a compiled spec before it is sent, and the sending.
+"""Vertex AI: environments, runs, schedules, backfills, templates, the model registry, costs.
 
 From a notebook: `from goldline.vertex import submit`, then `submit("dev", run_date="2026-11-20").wait()`.
 """
@@ -12,7 +12,7 @@ __all__ = ["submit"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401, https://peps.python.org/pep-0562/
-    # Late: whoever wants the check alone need not wait for the clients.
+    # Imported late, so that other modules of the package need not wait for the clients.
     if name == "submit":
         from goldline.vertex.cloud_run import submit
 

@@ -1,8 +1,8 @@
-"""Google's REST APIs, asked with the credentials of the environment.
+"""Client of Google's REST APIs, with the application default credentials.
 
-Not google-cloud-aiplatform: importing it takes 7 s, it checks next to nothing of what it sends, and it looks up the
-project's number, for which it waits 40 s where that is not allowed. What is sent here is what it would send; the tests
-hold both against each other and against its types.
+It replaces google-cloud-aiplatform, which takes 7 s to import, hardly checks its requests, and looks up the project's
+number, for which it waits 40 s where that is not allowed. The requests are the same; the tests compare both with each
+other and with the SDK's types.
 """
 
 import json
@@ -21,15 +21,15 @@ from google.auth.transport.requests import AuthorizedSession
 
 from goldline.vertex.errors import CloudError, CredentialsError
 
-# Where the APIs answer, with {service} for `storage` or `europe-west1-aiplatform`: for networks that reach them under
-# names of their own (https://cloud.google.com/vpc/docs/about-accessing-google-apis-endpoints).
+# Address of the APIs, with {service} for `storage` or `europe-west1-aiplatform`: for networks that reach them under
+# other names (https://cloud.google.com/vpc/docs/about-accessing-google-apis-endpoints).
 ENDPOINT = "GOLDLINE_API_ENDPOINT"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-TIMEOUT = 60.0  # seconds that one request may take
+TIMEOUT = 60.0  # most seconds of one request
 TRIES = 6
-LONGEST_PAUSE = 60.0
+LONGEST_PAUSE = 60.0  # seconds
 FIRST_PAUSE = 1.0  # seconds before a second try; twice as long before each further one
-# https://cloud.google.com/apis/design/errors#handling_errors, and what proxies answer while a server is away
+# https://cloud.google.com/apis/design/errors#handling_errors, and the answers of proxies while a server is away
 PASSING = {
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -40,10 +40,10 @@ PASSING = {
 
 
 class Cloud:
-    """Google's APIs, for one process."""
+    """Client of Google's APIs, for one process; CredentialsError if there are no credentials."""
 
     def __init__(self) -> None:
-        # It warns where the credentials name no project. Ours is the environment's.
+        # It warns if the credentials name no project; goldline takes that of the environment.
         logging.getLogger("google.auth._default").setLevel(logging.ERROR)
         try:
             credentials, _ = google.auth.default(scopes=[SCOPE])
@@ -51,7 +51,7 @@ class Cloud:
             raise CredentialsError(
                 f"no credentials for Google Cloud: gcloud auth application-default login ({error})"
             ) from error
-        # It takes a new token where one has expired, and tries again by itself on a 401.
+        # The session renews an expired token, and tries again by itself on a 401.
         self._session = AuthorizedSession(credentials)
 
     def get(self, service: str, path: str, **query: str | int | list[str]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Cloud:
         return self.call("GET", service, path, query=query)
 
     def find(self, service: str, path: str, **query: str | int | list[str]) -> dict[str, Any] | None:
-        """Read a resource; None if there is none."""
+        """Read a resource; None if there is none (HTTP 404)."""
         try:
             return self.get(service, path, **query)
         except CloudError as error:
@@ -68,7 +68,7 @@ class Cloud:
             raise
 
     def every(self, service: str, path: str, key: str, **query: str | int) -> Iterator[dict[str, Any]]:
-        """All resources of a listing, page by page."""
+        """All resources of a listing, page by page; `key` is their field in the answer."""
         token = ""
         while True:
             page = self.get(service, path, **query, **({"pageToken": token} if token else {}))
@@ -79,7 +79,7 @@ class Cloud:
     def post(
         self, service: str, path: str, body: Mapping[str, Any], *, repeatable: bool = True, **query: str
     ) -> dict[str, Any]:
-        """Send a request with a body; one that would do its work twice is sent once."""
+        """Send a request with a JSON body; one that is not `repeatable` is not sent again after a lost answer."""
         return self.call("POST", service, path, query=query, body=body, repeatable=repeatable)
 
     def call(
@@ -92,7 +92,7 @@ class Cloud:
         body: Mapping[str, Any] | None = None,
         repeatable: bool = True,
     ) -> dict[str, Any]:
-        """One request, tried again while that may help.
+        """Send a request and return its JSON answer; retry failures that may pass.
 
         Raises:
             CloudError: it was refused, or never answered.
@@ -114,7 +114,7 @@ class Cloud:
         repeatable: bool = True,
         **more: Any,  # noqa: ANN401
     ) -> requests.Response:
-        """One request of any kind, tried again while that may help.
+        """Send a request of any kind; retry failures that may pass. `more` goes to requests.
 
         Raises:
             CloudError: it was refused, or never answered.
@@ -124,7 +124,7 @@ class Cloud:
             problem, answer = self._once(method, url, more)
             if answer is not None and answer.ok:
                 return answer
-            # Too many requests is said before anything is done; any other failure may have come after it was.
+            # 429 is answered before anything is done; any other failure may come after the work was done.
             may_repeat = repeatable or problem.status == HTTPStatus.TOO_MANY_REQUESTS
             if tried == TRIES or not may_repeat or problem.status not in {0, *PASSING}:
                 raise problem
@@ -143,12 +143,12 @@ class Cloud:
         except requests.RequestException as error:
             return CloudError(f"{method} {url}: no answer: {error}"), None
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
-            raise CredentialsError(f"{method} {url}: the credentials were refused: {_said(answer)}", answer.status_code)
-        return CloudError(f"{method} {url}: {answer.status_code}: {_said(answer)}", answer.status_code), answer
+            raise CredentialsError(f"{method} {url}: credentials were refused: {_message(answer)}", answer.status_code)
+        return CloudError(f"{method} {url}: {answer.status_code}: {_message(answer)}", answer.status_code), answer
 
 
 def address(service: str) -> str:
-    """Where a service answers."""
+    """Base URL of a service."""
     if template := os.environ.get(ENDPOINT):
         return template.format(service=service)
     domain = "pkg.dev" if service.endswith("-kfp") else "googleapis.com"
@@ -158,11 +158,11 @@ def address(service: str) -> str:
 def _pause(tried: int, answer: requests.Response | None) -> float:
     asked = answer.headers.get("Retry-After", "") if answer is not None else ""
     longest = FIRST_PAUSE * 2 ** (tried - 1)
-    # Half of it by chance, so that clients which failed together do not come back together.
+    # Half of it at random, so that clients which failed together do not come back together.
     return min(float(asked), LONGEST_PAUSE) if asked.isdigit() else longest * random.uniform(0.5, 1)  # noqa: S311
 
 
-def _said(answer: requests.Response) -> str:
+def _message(answer: requests.Response) -> str:
     try:
         error = answer.json()["error"]
         return str(error["message"] if isinstance(error, dict) else error)

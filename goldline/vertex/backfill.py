@@ -1,7 +1,7 @@
-"""Backfills: a run for each date that ops.runs does not have as succeeded, the oldest first, a few at a time.
+"""Backfills: a run for each date without a succeeded run in ops.runs, the oldest first, a few at a time.
 
-The id of a date's run follows from the date and the parameters. So a backfill that was broken off goes on where it
-stands: runs that are under way are found by their ids and followed, not started again.
+The id of a date's run depends on the date and the parameters alone. So an interrupted backfill goes on where it
+stopped: runs that are under way are found by their ids and followed, not started again.
 """
 
 import sys
@@ -27,12 +27,12 @@ _UNDER_WAY = {"QUEUED", "PENDING", "RUNNING", "CANCELLING"}
 
 @dataclass
 class Day:
-    """A date of the plan.
+    """Date of the plan.
 
     Attributes:
-        done: whether ops.runs has it as succeeded, for all flows that are asked for.
-        tries: the runs that this backfill has started for it before, by id.
-        running: the one of them that is under way.
+        done: whether ops.runs has it as succeeded, for all flows of the backfill.
+        tries: ids of the runs that this backfill has started for it.
+        running: id of the run that is under way; None if there is none.
     """
 
     date: date
@@ -41,17 +41,17 @@ class Day:
     running: str | None = None
 
     @property
-    def told(self) -> str:
-        """What will be done about it."""
+    def action(self) -> str:
+        """Text of what the backfill will do for the date."""
         if self.done:
             return "is done"
         if self.running:
             return f"is under way: {self.running}"
-        return f"to run, for the {len(self.tries) + 1}. time" if self.tries else "to run"
+        return f"to run, try {len(self.tries) + 1}" if self.tries else "to run"
 
 
 class Backfill:
-    """A backfill of some dates with some parameters."""
+    """Backfill with one set of parameters."""
 
     def __init__(
         self,
@@ -80,10 +80,10 @@ class Backfill:
         self.flows = [name.removeprefix("run_") for name, on in every.items() if name.startswith("run_") and on is True]
 
     def plan(self, first: date, last: date) -> list[Day]:
-        """The dates, the oldest first, and what is to be done about each.
+        """Dates from `first` to `last`, the oldest first, each with its state.
 
         Raises:
-            ValueError: the last is before the first.
+            ValueError: `last` is before `first`.
         """
         if last < first:
             raise ValueError(f"--to {last} is before --from {first}")
@@ -99,12 +99,18 @@ class Backfill:
     def show(self, days: Sequence[Day]) -> None:
         """Show the plan."""
         for day in days:
-            self.out.write(f"  {day.date}  {day.told}\n")
+            self.out.write(f"  {day.date}  {day.action}\n")
         left = [day for day in days if not day.done]
         self.out.write(f"{len(days)} dates of {', '.join(self.flows)}: {len(left)} to run, the rest is done\n")
 
     def run(self, days: Sequence[Day], parallel: int, every: float | None = None) -> int:
-        """Run what is to be run; 1 if a run failed. After a failure those under way end, and no more are started."""
+        """Run the dates that are not done; return 1 if a run failed, else 0.
+
+        Args:
+            days: plan; after a failure those under way are followed to their end, and no more are started.
+            parallel: most runs at a time.
+            every: seconds between two looks at them; None: POLL_SECONDS.
+        """
         waiting = [day for day in days if not day.done]
         running: list[tuple[Day, CloudRun]] = []
         failed = 0
@@ -144,7 +150,7 @@ class Backfill:
         return f"{self.spec['pipelineInfo']['name']}-{day:%Y%m%d}-backfill-{self.identity}"
 
     def _done(self, first: date, last: date) -> set[date]:
-        """The dates that every flow asked for has finished."""
+        """Dates that every flow of the backfill has finished."""
         sql = (
             f"select cast(run_date as string) as run_date, flow from {ops_runs(self.values)} "
             f"where status = 'succeeded' and flow is not null "
@@ -163,7 +169,7 @@ class Backfill:
         return {day for day, flows in finished.items() if flows.issuperset(self.flows)}
 
     def _started(self) -> dict[str, str]:
-        """The states of this backfill's runs, by id."""
+        """States of this backfill's runs, by id."""
         listed = self.cloud.every(
             service(self.environment),
             f"v1/{self.environment.parent}/pipelineJobs",

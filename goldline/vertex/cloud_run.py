@@ -1,7 +1,7 @@
-"""Runs on Vertex AI: what is sent to start one, and how it is followed.
+"""Runs on Vertex AI: start one, follow it to its end.
 
-A run's id is made here, before the request: when the answer to it is lost, the id finds the run again, and a second
-request with it is refused by Vertex AI. So a submit never makes two runs.
+A run's id is made here, before the request. When the answer is lost, the id finds the run again, and Vertex AI refuses
+a second request with it. So a submit never makes two runs.
 """
 
 import hashlib
@@ -32,17 +32,13 @@ from goldline.vertex.uploadable import uploadable
 from goldline.warehouse.jobs import label
 
 POLL_SECONDS = 10.0
-REQUEST = "goldline_request"  # the label that says which request made a run
+REQUEST = "goldline_request"  # label with the fingerprint of the request that made a run
 _ENDED = {"PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED", "PIPELINE_STATE_PAUSED"}
 
 
 @dataclass
 class CloudRun:
-    """A run on Vertex AI.
-
-    Attributes:
-        job_id: its id; a folder of that name below ops/runs/ in the lake holds what its tasks told.
-    """
+    """Run on Vertex AI; its task records lie in the lake's folder ops/runs/<job_id>/."""
 
     environment: Environment
     job_id: str
@@ -50,12 +46,12 @@ class CloudRun:
 
     @property
     def name(self) -> str:
-        """Its resource name."""
+        """Resource name of the run."""
         return f"{self.environment.parent}/pipelineJobs/{self.job_id}"
 
     @property
     def address(self) -> str:
-        """Where the console shows it."""
+        """URL of the run in the console."""
         where = self.environment
         return (
             f"https://console.cloud.google.com/vertex-ai/locations/{where.location}/pipelines/runs/{self.job_id}"
@@ -63,11 +59,11 @@ class CloudRun:
         )
 
     def read(self) -> dict[str, Any]:
-        """The run as Vertex AI tells of it: a PipelineJob."""
+        """Read the run from Vertex AI: a PipelineJob as JSON."""
         return self.cloud.get(service(self.environment), f"v1/{self.name}")
 
     def wait(self, out: TextIO | None = None, every: float | None = None) -> str:
-        """Follow the run to its end, showing its tasks as they end; `succeeded`, `failed`, `cancelled` or `paused`."""
+        """Follow the run to its end, and show its tasks as they end; return its last state, such as `succeeded`."""
         out = out or sys.stdout
         progress = Progress(out)
         while True:
@@ -94,16 +90,16 @@ def submit(
     """Start a run of the pipeline, from a notebook or the command line.
 
     Args:
-        environment: its name in goldline.yaml.
-        wait: whether to follow it to its end.
-        image: another one than the environment's.
-        job_id: the id of an earlier submit whose outcome is not known: its run is taken up, if there is one.
-        out: where to show what happens.
-        parameters: the pipeline's.
+        environment: name of the environment in goldline.yaml.
+        wait: whether to follow the run to its end.
+        image: image instead of the environment's, with tag or digest.
+        job_id: id of an earlier submit with unknown outcome: its run is taken up, if there is one.
+        out: stream for messages; None: stdout.
+        parameters: parameters of the pipeline, on top of the environment's.
 
     Raises:
         ValueError: goldline.yaml, a parameter or the spec is wrong; nothing was sent.
-        CloudError: an API refused, or could not be reached.
+        CloudError: an API refused a request, or could not be reached.
     """
     out = out or sys.stdout
     where, spec, cloud = prepared(environment, image, parameters, out)
@@ -118,13 +114,17 @@ def submit(
 def prepared(
     environment: str, image: str = "", given: Mapping[str, Scalar] | None = None, out: TextIO | None = None
 ) -> tuple[Environment, dict[str, Any], Cloud]:
-    """An environment, the uploadable spec for it, and the cloud; what can be refused here is, before any request.
+    """Return an environment, the uploadable spec for it, and the client; what is wrong is refused before any request.
 
     Args:
-        environment: its name in goldline.yaml.
-        image: another one than the environment's.
+        environment: name of the environment in goldline.yaml.
+        image: image instead of the environment's, with tag or digest.
         given: parameters on top of the environment's.
-        out: where to say that the spec is compiled afresh, or that the image has other code than what lies here.
+        out: stream for messages: the spec is compiled afresh, the image has other code than this folder.
+
+    Raises:
+        ValueError: goldline.yaml, a parameter or the spec is wrong.
+        CloudError: there are no credentials or no such image, or a request failed.
     """
     out = out or sys.stdout
     spec = json.loads(specs.fresh(out))
@@ -136,8 +136,8 @@ def prepared(
         refreshed(str(names), [c.table for c in contracts if isinstance(c, TableContract)])
     uploadable(spec, where, "to-be-resolved")
     image = image or where.image
-    if told := difference(image):
-        out.write(f"{told}\n")
+    if message := difference(image):
+        out.write(f"{message}\n")
     cloud = Cloud()
     return where, uploadable(spec, where, by_digest(cloud, image)), cloud
 
@@ -148,13 +148,13 @@ def pipeline_job(
     values: Mapping[str, Scalar],
     labels: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """A PipelineJob as JSON: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.pipelineJobs.
+    """PipelineJob as JSON: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.pipelineJobs.
 
     Args:
-        spec: the uploadable one.
-        environment: where it will run.
-        values: of the parameters.
-        labels: more of them.
+        spec: uploadable spec.
+        environment: environment of the run.
+        values: values of all its parameters.
+        labels: labels besides goldline's own.
     """
     name = spec["pipelineInfo"]["name"]
     body: dict[str, Any] = {
@@ -171,12 +171,12 @@ def pipeline_job(
 
 
 def fingerprint(content: Mapping[str, Any]) -> str:
-    """What tells one request from another: 16 hexadecimal digits of its SHA-256."""
+    """Fingerprint of a request: 16 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def new_id(body: Mapping[str, Any]) -> str:
-    """An id for a new run: the pipeline's name, the time in UTC, and chance, for two who submit in one second."""
+    """Id of a new run: the pipeline's name, the time in UTC, and random digits, for two submits in one second."""
     name = body["pipelineSpec"]["pipelineInfo"]["name"]
     return f"{name}-{datetime.now(UTC):%Y%m%d%H%M%S}-{secrets.token_hex(2)}"
 
@@ -185,7 +185,7 @@ def create(cloud: Cloud, environment: Environment, job_id: str, body: Mapping[st
     """Start a run, or find the one that an earlier try of the same request started.
 
     Raises:
-        CloudError: refused; or the id is another run's.
+        CloudError: Vertex AI refused the request, or did not answer; or the id is another run's.
     """
     run = CloudRun(environment, job_id, cloud)
     try:
@@ -193,8 +193,8 @@ def create(cloud: Cloud, environment: Environment, job_id: str, body: Mapping[st
     except CloudError as error:
         if error.status in {0, *PASSING} - {HTTPStatus.TOO_MANY_REQUESTS}:
             raise CloudError(
-                f"{error}\nwhether {job_id} was submitted is not known. The same command with --job-id {job_id} finds "
-                f"out, and submits it only if it was not",
+                f"{error}\nit is not known whether {job_id} was submitted. The same command with --job-id {job_id} "
+                f"submits it only if it was not",
                 error.status,
             ) from error
         if error.status != HTTPStatus.CONFLICT:
@@ -205,5 +205,5 @@ def create(cloud: Cloud, environment: Environment, job_id: str, body: Mapping[st
 
 
 def service(environment: Environment) -> str:
-    """Vertex AI's service in the environment's region."""
+    """Name of Vertex AI's service in the environment's region."""
     return f"{environment.location}-aiplatform"

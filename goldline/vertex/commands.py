@@ -1,4 +1,4 @@
-"""What the commands for Vertex AI do, between the command line and the modules that know how."""
+"""Commands for Vertex AI, between the command line and the modules that do the work; each returns its exit code."""
 
 import datetime
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from goldline.vertex.environments import Scalar
 
 
 def run_of(environment: str, job_id: str) -> CloudRun:
-    """A run that was started before."""
+    """Run that was started before, by its id."""
     return CloudRun(environments.load(environment, declared_in(specs.load())), job_id, Cloud())
 
 
 def schedule(environment: str, verb: str, names: Sequence[str], image: str) -> int:
-    """Create, list, pause, resume, replace or prune schedules."""
+    """Create, list, pause, resume, replace or prune the named schedules; all of the environment if `names` is empty."""
     from goldline.vertex.schedules import Schedules
 
     where, spec, cloud = prepared(environment, image)
@@ -39,7 +39,7 @@ def backfill(
     *,
     dry_run: bool,
 ) -> int:
-    """Show the plan of a backfill, and run it."""
+    """Show the plan of a backfill and, unless `dry_run`, run it; `dates` are the first and the last, YYYY-MM-DD."""
     from goldline.vertex.backfill import Backfill
 
     if parallel < 1:
@@ -53,7 +53,7 @@ def backfill(
 
 
 def doctor(environment: str) -> int:
-    """Say what an environment lacks."""
+    """Check an environment and show what it lacks."""
     from goldline.vertex.doctor import Doctor
 
     declared = declared_in(specs.load())
@@ -63,7 +63,7 @@ def doctor(environment: str) -> int:
 
 
 def template(environment: str, image: str, tags: Sequence[str]) -> tuple[str, str]:
-    """The uploadable spec as YAML, registered as a template where the environment has a repository; its address."""
+    """Return the uploadable spec as YAML, and its address as a template; empty if there is no repository for them."""
     from goldline.vertex.templates import as_yaml, register
 
     where, spec, cloud = prepared(environment, image)

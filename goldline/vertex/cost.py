@@ -1,4 +1,4 @@
-"""What a month of goldline costs, from list prices and the compiled pipeline's own count of machines."""
+"""Cost of a month of goldline, from list prices and the number of machines that the compiled pipeline starts."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SECRET_VERSIONS = 2
 
 
 class Prices(BaseModel):
-    """Dollars; what each is for, and the page that it stands on, is said in prices.yml."""
+    """Prices in dollars; prices.yml says what each is for, and names the page that it is from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +38,7 @@ class Prices(BaseModel):
 
     @classmethod
     def load(cls, file: Path | None = None) -> Self:
-        """The list prices, with those of a file in their place.
+        """Load the list prices; those of a file replace them.
 
         Raises:
             ValueError: the file has a key that is no price, or a price that is no number.
@@ -56,15 +56,15 @@ class Prices(BaseModel):
 
 @dataclass(frozen=True)
 class Load:
-    """What a month brings.
+    """Load of a month.
 
     Attributes:
-        documents: in the Firestore collection: a weekly sweep reads them all.
-        changed_documents: a day: the nightly export reads these.
-        scanned_gib: that BigQuery's queries of a night read.
-        stored_gib: in lake and warehouse.
-        start_minutes: until a task's machine works; it is paid for.
-        work_minutes: that a task works, on average.
+        documents: documents in the Firestore collection: a weekly sweep reads them all.
+        changed_documents: documents that change a day: the nightly export reads these.
+        scanned_gib: GiB that BigQuery's queries of a night read.
+        stored_gib: GiB in lake and warehouse.
+        start_minutes: minutes until a task's machine works; they are paid for.
+        work_minutes: minutes that a task works, on average.
     """
 
     documents: int = 100_000
@@ -77,14 +77,14 @@ class Load:
 
 @dataclass(frozen=True)
 class Machines:
-    """How many machines a month starts, counted in the compiled pipeline."""
+    """Number of runs and of machines (one per task) of a month."""
 
     runs: float
     tasks: float
 
 
 def machines(spec: Json) -> Machines:
-    """Number of runs and machines of a month of the nights in goldline.yaml.
+    """Count the runs and machines of a month of the nights in goldline.yaml.
 
     Raises:
         ValueError: the spec cannot be read.
@@ -101,7 +101,7 @@ def machines(spec: Json) -> Machines:
 
 
 def month(prices: Prices, load: Load, count: Machines) -> dict[str, float]:
-    """Dollars a month by what they are paid for."""
+    """Dollars a month, by item."""
     hours = count.tasks * (load.start_minutes + load.work_minutes) / 60
     reads = NIGHTS * load.changed_documents + WEEKS * load.documents
     scanned = max(0.0, NIGHTS * load.scanned_gib / 1024 - prices.query_free_tib)
@@ -122,7 +122,7 @@ def bare_workflow(prices: Prices, load: Load, count: Machines) -> float:
 
 
 def report(prices: Prices, load: Load, count: Machines) -> Iterator[str]:
-    """The month as lines of a table, and what else would run the same nights."""
+    """Lines of two tables: the month by item, and the same nights on other services."""
     paid = month(prices, load, count)
     orchestration = sum(list(paid.values())[:2])
     width = max(map(len, paid)) + 2
@@ -130,12 +130,12 @@ def report(prices: Prices, load: Load, count: Machines) -> Iterator[str]:
         yield f"  {name:<{width}} {dollars:8.2f}"
     yield f"  {'a month, in dollars':<{width}} {sum(paid.values()):8.2f}"
     yield ""
-    yield "  The same nights under another roof (reads, queries and storage cost the same everywhere):"
-    roofs = {
+    yield "  The same nights on another service (reads, queries and storage cost the same everywhere):"
+    services = {
         "Vertex AI Pipelines": orchestration,
-        "Cloud Composer, and the work besides": prices.composer_month,
+        "Cloud Composer, without the cost of the work": prices.composer_month,
         "Cloud Run jobs: no lineage, no artifacts, no console": bare_workflow(prices, load, count),
     }
-    width = max(map(len, roofs)) + 2
-    for name, dollars in roofs.items():
+    width = max(map(len, services)) + 2
+    for name, dollars in services.items():
         yield f"  {name:<{width}} {dollars:8.2f}"

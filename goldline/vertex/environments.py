@@ -1,4 +1,4 @@
-"""goldline.yaml: the environments that runs are sent to. None of them is the default."""
+"""Environments of goldline.yaml, which runs are sent to; none of them is the default."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from goldline.spec.check.given import checked
 
 type Scalar = bool | int | float | str
 
-# https://cloud.google.com/resource-manager/docs/creating-managing-projects, with the domain that old ones begin with
+# https://cloud.google.com/resource-manager/docs/creating-managing-projects; old ids begin with a domain
 Project = Annotated[str, StringConstraints(pattern=r"^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
 Location = Annotated[str, StringConstraints(pattern=r"^[a-z]+-[a-z]+\d+$")]
 # https://cloud.google.com/storage/docs/buckets#naming
@@ -29,7 +29,7 @@ FORMS = {
     "bucket": "a bucket's name without gs://",
     "image": "an image with its tag or digest, such as europe-west1-docker.pkg.dev/acme-data-prod/goldline/goldline:1",
     "service_account": "the address of a service account, ...@...gserviceaccount.com",
-    "templates": "a repository's name: small letters, digits and dashes",
+    "templates": "a repository's name: lower-case letters, digits and dashes",
 }
 # minute, hour, day of month, month, day of week
 _CRON = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
@@ -44,11 +44,11 @@ class _Strict(BaseModel):
 
 
 class Schedule(_Strict):
-    """When runs start by themselves.
+    """Schedule of runs.
 
     Attributes:
         cron: minute, hour, day of month, month, day of week, in UTC: local time has nights without a 02:30.
-        parameters: on top of the environment's.
+        parameters: pipeline parameters on top of the environment's.
     """
 
     cron: str
@@ -62,18 +62,18 @@ class Schedule(_Strict):
 
 
 class Environment(_Strict):
-    """A place on Google Cloud that runs are sent to.
+    """Place on Google Cloud that runs are sent to.
 
     Attributes:
-        name: its name in goldline.yaml.
-        project: of Vertex AI, the lake, the warehouse, Firestore.
-        location: the region of Vertex AI, and of BigQuery's datasets where the parameter `location` is not given.
-        bucket: the lake.
-        image: with tag or digest; a tag is resolved to its digest when something is sent.
-        service_account: what the tasks run as.
-        templates: an Artifact Registry repository of the format KFP for the console's templates, in `location`.
-        parameters: pipeline parameters that differ here from the pipeline's defaults.
-        schedules: by name.
+        name: name in goldline.yaml.
+        project: id of the project of Vertex AI, the lake, the warehouse, Firestore.
+        location: region of Vertex AI, and of BigQuery's datasets unless the parameter `location` is given.
+        bucket: bucket of the lake, without gs://.
+        image: image of the tasks, with tag or digest; a tag is resolved to its digest when a spec is sent.
+        service_account: account that the tasks run as.
+        templates: Artifact Registry repository of the format KFP for the console's templates, in `location`.
+        parameters: pipeline parameters that differ from the pipeline's defaults.
+        schedules: schedules by name.
     """
 
     name: Name
@@ -88,16 +88,16 @@ class Environment(_Strict):
 
     @property
     def parent(self) -> str:
-        """The resource name that Vertex AI's resources stand under."""
+        """Resource name of the location, the parent of Vertex AI's resources."""
         return f"projects/{self.project}/locations/{self.location}"
 
     @property
     def pipeline_root(self) -> str:
-        """Where Vertex AI keeps what tasks hand to each other."""
+        """gs:// address under which Vertex AI keeps artifacts and outputs of tasks."""
         return f"gs://{self.bucket}/pipelines"
 
     def values(self, *given: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """The parameters of a run: what the environment is, what it sets, what is given, each over the one before."""
+        """Parameters of a run: the environment's place, its `parameters`, those of `given`; later ones win."""
         found: dict[str, Scalar] = {"project": self.project, "location": self.location, "bucket": self.bucket}
         for more in (self.parameters, *given):
             found |= more
@@ -111,15 +111,15 @@ class Environment(_Strict):
 
 
 def load(name: str, declared: Mapping[str, Any], file: Path | None = None) -> Environment:
-    """One environment, its parameters checked against the pipeline's.
+    """Load one environment, its parameters checked against the pipeline's.
 
     Args:
-        name: of the environment.
-        declared: the parameters in the compiled spec, as `root.inputDefinitions.parameters`.
+        name: name of the environment.
+        declared: parameters of the compiled spec, as in `root.inputDefinitions.parameters`.
         file: another goldline.yaml than the project's.
 
     Raises:
-        EnvironmentsError: the file is not of its form, or has no such environment.
+        EnvironmentsError: the file is wrong, or has no such environment.
     """
     environments = settings("environments", file)
     if name not in environments:
@@ -133,20 +133,20 @@ def load(name: str, declared: Mapping[str, Any], file: Path | None = None) -> En
     try:
         environment = Environment.model_validate({**content, "name": name})
     except ValidationError as error:
-        raise EnvironmentsError("\n".join(_told(where, problem) for problem in error.errors())) from None
+        raise EnvironmentsError("\n".join(_message(where, problem) for problem in error.errors())) from None
     _check_parameters(f"{where}.parameters", environment.parameters, declared)
     for schedule, plan in environment.schedules.items():
         _check_parameters(f"{where}.schedules.{schedule}.parameters", plan.parameters, declared)
         if plan.parameters.get("run_date"):
-            raise EnvironmentsError(f"{where}.schedules.{schedule}: with a run_date it would run that date each time")
+            raise EnvironmentsError(f"{where}.schedules.{schedule}: expected no run_date: every run would take it")
     return environment
 
 
 def check_cron(text: str) -> None:
-    """Refuse what is no cron expression of five fields; the SDK posts anything.
+    """Refuse a text that is no cron expression of five fields; the SDK posts anything.
 
     Raises:
-        ValueError: naming the field.
+        ValueError: the text is none; the message names the field.
     """
     fields = text.split()
     if len(fields) != len(_CRON):
@@ -169,7 +169,7 @@ def _check_parameters(where: str, parameters: Mapping[str, Scalar], declared: Ma
         raise EnvironmentsError("\n".join(f"{where}: {line}" for line in str(error).splitlines())) from None
 
 
-def _told(where: str, problem: Any) -> str:  # noqa: ANN401, pydantic's ErrorDetails
+def _message(where: str, problem: Any) -> str:  # noqa: ANN401, pydantic's ErrorDetails
     place = [str(part) for part in problem["loc"] if part not in {"bool", "int", "float", "str"}]
     path = ".".join([where, *place])
     match problem["type"]:
@@ -179,7 +179,7 @@ def _told(where: str, problem: Any) -> str:  # noqa: ANN401, pydantic's ErrorDet
             return f"{path}: is missing, expected {FORMS.get(place[-1], 'a value')}"
         case "string_pattern_mismatch":
             return (
-                f"{path}: expected {FORMS.get(place[-1], 'small letters, digits, _ and -')}, got {problem['input']!r}"
+                f"{path}: expected {FORMS.get(place[-1], 'lower-case letters, digits, _, -')}, got {problem['input']!r}"
             )
         case "value_error":
             return f"{path}: {problem['ctx']['error']}"

@@ -1,11 +1,11 @@
-"""What goes wrong between here and Google Cloud. Apart from the clients, since it costs nothing to import."""
+"""Errors of requests to Google Cloud; a module of their own, since it costs nothing to import."""
 
 
 class CloudError(RuntimeError):
     """An API refused a request, or could not be reached.
 
     Attributes:
-        status: the answer's HTTP status; 0 where there was no answer, and nobody knows what became of the request.
+        status: HTTP status of the answer; 0: there was no answer, and the outcome of the request is unknown.
     """
 
     def __init__(self, message: str, status: int = 0) -> None:
@@ -14,4 +14,4 @@ class CloudError(RuntimeError):
 
 
 class CredentialsError(CloudError):
-    """There are no credentials, or they are no longer good."""
+    """There are no credentials, or they are no longer valid."""

@@ -1,10 +1,10 @@
-"""A task of a run on Vertex AI, brought into a folder with all that it needs to run somewhere else.
+"""Download of a task of a run on Vertex AI, with all that it needs to run elsewhere, into a folder.
 
 pipeline.json    the run's spec
 arguments.json   the run's parameters
-task.json        the task: its container, what it was given, what it declares to give
-lake/            the objects below the artifacts that it was given, by their paths in the bucket
-tables/          the tables that it was given or that its SELECT reads, as Parquet
+task.json        the task: its container, its inputs, its declared outputs
+lake/            the objects below its input artifacts, by their paths in the bucket
+tables/          its input tables, and the tables that its SELECT reads, as Parquet
 """
 
 import json
@@ -25,23 +25,23 @@ from goldline.vertex.errors import CloudError
 from goldline.vertex.progress import shown_name
 from goldline.vertex.task_inputs import Inputs
 
-MAX_BYTES = 2**30  # of objects: more is no input of one task on a laptop
+MAX_BYTES = 2**30  # of the objects below one artifact: more is too much for a task on a laptop
 MAX_ROWS = 200_000  # of a table
 COMMITS = "ops.commits"
 
 
 def fetch(run: CloudRun, task: str, folder: Path, out: TextIO | None = None) -> str:
-    """Bring a task into a folder; its name.
+    """Download a task into a folder; return its name.
 
     Args:
         run: the run.
-        task: as pipeline.py names it; empty: the first that failed.
-        folder: an empty one.
-        out: where to say what is brought.
+        task: name of the task as in pipeline.py; empty: the first that failed.
+        folder: empty folder; it is created if it is missing.
+        out: stream for messages; None: stdout.
 
     Raises:
-        ValueError: the run has no such task, or none that failed.
-        CloudError: an API refused.
+        ValueError: the run has no such task, or none that failed; or an input is too large or not known.
+        CloudError: an API refused a request, or could not be reached.
     """
     out = out or sys.stdout
     job = run.read()
@@ -84,7 +84,7 @@ def _chosen(inputs: Inputs, task: str) -> str:
 
 
 def tables_of(parameters: Mapping[str, Any], artifacts: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, str]:
-    """The full names of the tables that a task reads, by what goldline calls them."""
+    """Full names (project.dataset.table) of the tables that a task reads, by goldline's name (dataset.table)."""
     found = {}
     context = json.loads(parameters["run"]) if "run" in parameters else {}
     prefix = context.get("dataset_prefix", "")
@@ -96,7 +96,7 @@ def tables_of(parameters: Mapping[str, Any], artifacts: Mapping[str, Iterable[Ma
             )
     if context:
         named = reads(parameters["select"]) if "select" in parameters else set()
-        # What a source's view shows is files, which come as an artifact, and the commits that count them in.
+        # A source's view reads files, which come as an artifact, and the commits that make them count.
         wanted = {COMMITS if name in _views() else name for name in named}
         found |= {name: f"{context['project']}.{prefix}{name}" for name in sorted(wanted)}
     return found
@@ -107,7 +107,7 @@ def _views() -> set[str]:
 
 
 def _fetch_objects(run: CloudRun, uri: str, folder: Path, out: TextIO) -> None:
-    """The object of that name, or all below it."""
+    """Download the object of that address, or all below it."""
     bucket, _, path = uri.removeprefix("gs://").partition("/")
     listed = list(run.cloud.every("storage", f"storage/v1/b/{bucket}/o", "items", prefix=path))
     found = [o for o in listed if o["name"] == path or o["name"].startswith(f"{path.rstrip('/')}/")]

@@ -1,8 +1,8 @@
-"""What goes into the image of the tasks, and the tag made of it: the same content, the same tag, on any machine.
+"""Content of the tasks' image, and its tag, a hash of it: the same content has the same tag on any machine.
 
-A tag that stayed while the code changed would let a task run old code, and Vertex AI find old results in its cache: the
-cache's key holds the image's name. `python -m goldline.vertex.image_content` prints what scripts/image.sh labels it
-with.
+With a tag that stays while the code changes, a task may run old code, and Vertex AI may take old results from its
+cache, whose key holds the image's name. `python -m goldline.vertex.image_content` prints tag and version for
+scripts/image.sh.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ from goldline.spec.task import IMAGE
 DOCKERFILE = "images/goldline/Dockerfile"
 RECIPE = (DOCKERFILE, ".dockerignore", "requirements.lock", "images/goldline/build.lock")
 PACKAGES = ("components", "goldline")
-LEFT_OUT = ("goldline/local", "goldline/emulators")  # the laptop's runner and servers: no task knows of them
+LEFT_OUT = ("goldline/local", "goldline/emulators")  # the laptop's runner and servers: no task imports them
 TAG_LENGTH = 16
 
 
 def content(root: Path | None = None) -> list[str]:
-    """The paths of all files that the image is made from, sorted."""
+    """Paths of all files that the image is made from, below the project's folder, sorted."""
     root = root or project_root()
     code = (p.relative_to(root) for package in PACKAGES for p in (root / package).rglob("*") if p.is_file())
     code = (p for p in code if not any(p.is_relative_to(folder) for folder in LEFT_OUT))
@@ -30,10 +30,10 @@ def content(root: Path | None = None) -> list[str]:
 
 
 def content_tag(root: Path | None = None) -> str:
-    """The image's tag: a hash of the names and the content of all that goes in.
+    """Tag of the image: a hash of the names and contents of its files.
 
-    The base image is named in the Dockerfile but what that name stands for is not hashed: the spec that is uploaded
-    names the image by its digest, which covers it.
+    The base image is covered by its name in the Dockerfile only. An uploaded spec names the image by its digest, which
+    covers the base's content too.
     """
     root, whole = root or project_root(), hashlib.sha256()
     for path in content(root):
@@ -42,31 +42,30 @@ def content_tag(root: Path | None = None) -> str:
 
 
 def name(repository: str = "", root: Path | None = None) -> str:
-    """The image's full name, in a repository such as `europe-west1-docker.pkg.dev/my-project/goldline`."""
+    """Full name of the image, in a repository such as `europe-west1-docker.pkg.dev/my-project/goldline`."""
     return f"{repository.rstrip('/')}/{IMAGE}:{content_tag(root)}".removeprefix("/")
 
 
 def difference(image: str, root: Path | None = None) -> str:
-    """A line on the code of an image, where it is not the code that lies here; empty where it is, or none can tell.
+    """Message that an image has other code than this folder; empty if it has the same, or its name does not show it.
 
-    Only a tag that was made of content tells: not one of another form, and not where a digest is given, which is what
-    counts then, whatever tag stands before it.
+    Only a tag made by `content_tag` shows it: no other tag, and no tag before a digest, since the digest counts.
 
     Args:
-        image: its name, as in goldline.yaml.
-        root: the repository.
+        image: name of the image, as in goldline.yaml.
+        root: the project's folder; None: that of the current one.
     """
     found = re.search(rf":([0-9a-f]{{{TAG_LENGTH}}})$", image)
     if not found or found[1] == (here := content_tag(root)):
         return ""
     return (
         f"the image {image.rsplit('/', 1)[-1]} is not of the code here, which is {here}: SELECTs and graph are sent "
-        f"from here, the tasks run the image's code. For the code here: make image, push it, name it in goldline.yaml"
+        f"from here, tasks run the image's code. To run the code here: make image, push it, name it in goldline.yaml"
     )
 
 
 def version(root: Path | None = None) -> str:
-    """The package's version."""
+    """Version of the project in its pyproject.toml."""
     root = root or project_root()
     return str(tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
 

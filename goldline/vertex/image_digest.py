@@ -1,4 +1,4 @@
-"""Images by digest: a tag may be moved while a run is under way, a digest is always the same bytes."""
+"""Digests of images: a tag may be moved during a run, a digest always names the same bytes."""
 
 import re
 from http import HTTPStatus
@@ -18,11 +18,12 @@ class ImageError(CloudError):
 
 
 def by_digest(cloud: Cloud, image: str) -> str:
-    """An image's name with its digest, asked of Artifact Registry where a tag is given.
+    """Name of an image with its digest; that of a tag is looked up in Artifact Registry.
 
     Raises:
         ImageError: there is no such image.
-        ValueError: it is no image in Artifact Registry, and has no digest.
+        ValueError: the image has no digest, and is not in Artifact Registry.
+        CloudError: Artifact Registry refused the request, or could not be reached.
     """
     if re.search(r"@sha256:[0-9a-f]{64}$", image):
         return image

@@ -1,4 +1,4 @@
-"""A run on Vertex AI as its watcher sees it: tasks as they end, and of those that failed all that helps to go on."""
+"""Progress of a run on Vertex AI as text: tasks as they end, and for failed ones errors, logs and next commands."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ _MARKS = {"SUCCEEDED": "✓", "FAILED": "✗", "CANCELLED": "✗", "SKIPPED": "-
 
 
 class Progress:
-    """Shows each task once, when it has ended."""
+    """Printer of a run's progress: each task is shown once, when it has ended."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -20,7 +20,7 @@ class Progress:
         self._state = ""
 
     def show(self, job: Mapping[str, Any]) -> None:
-        """What is new since the last time."""
+        """Show what is new in the PipelineJob since the last call."""
         state = str(job.get("state", "")).removeprefix("PIPELINE_STATE_").lower()
         if state != self._state and state in {"queued", "pending", "running", "cancelling"}:
             self._out.write(f"  {state}\n")
@@ -34,19 +34,19 @@ class Progress:
 
 
 def container_tasks(job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The task details of tasks that are containers; those of sub-pipelines, loops and conditions only repeat them."""
+    """Task details of container tasks; those of sub-pipelines, loops and conditions only repeat them."""
     names = set(_containers(job.get("pipelineSpec", {})))
     details = job.get("jobDetail", {}).get("taskDetails", [])
     return (task for task in details if task.get("taskName") in names)
 
 
 def shown_name(task: Mapping[str, Any]) -> str:
-    """A task's name as pipeline.py knows it."""
+    """Name of a task as in pipeline.py."""
     return str(task["taskName"]).replace("-", "_")
 
 
 def failures(job: Mapping[str, Any], environment: Environment) -> str:
-    """Of each failed task its error, its log's address, and the commands to go on; nothing where none failed."""
+    """Error, URL of the log and next commands of each failed task, as lines; empty if the run did not fail."""
     run = str(job.get("name", "")).rsplit("/", 1)[-1]
     failed = [task for task in container_tasks(job) if task.get("state") == "FAILED"]
     lines = []
@@ -56,15 +56,15 @@ def failures(job: Mapping[str, Any], environment: Environment) -> str:
             lines.append(f"  Its log: {address}")
         lines.append(f"  Run it here: goldline replay {run} {shown_name(task)} --env {environment.name}")
     ended = job.get("state") in {"PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED"}
-    if ended and not failed and (said := job.get("error", {}).get("message")):
-        lines += ["", said]
+    if ended and not failed and (message := job.get("error", {}).get("message")):
+        lines += ["", message]
     if ended:
-        lines += ["", f"Go on, once it is mended: {again(job, environment)}"]
+        lines += ["", f"To go on, once it is mended: {again(job, environment)}"]
     return "".join(f"{line}\n" for line in lines)
 
 
 def log_address(task: Mapping[str, Any], environment: Environment) -> str:
-    """Where the console shows what a task printed; nothing where it never had a machine."""
+    """URL of a task's log in the console; empty if the task never had a machine."""
     job = task.get("executorDetail", {}).get("containerDetail", {}).get("mainJob", "")
     if not job:
         return ""
@@ -73,7 +73,7 @@ def log_address(task: Mapping[str, Any], environment: Environment) -> str:
 
 
 def again(job: Mapping[str, Any], environment: Environment) -> str:
-    """The command that runs the same date with the same parameters again."""
+    """Command that runs the same date with the same parameters again."""
     values = dict(job.get("runtimeConfig", {}).get("parameterValues", {}))
     if not values.get("run_date") and (created := job.get("createTime")):
         values["run_date"] = (datetime.fromisoformat(created) - timedelta(days=1)).date().isoformat()

@@ -1,4 +1,4 @@
-"""Make an accepted model a new version of one Vertex model, or say why not."""
+"""Registration of an accepted model as a new version of its Vertex AI model."""
 
 import logging
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Registered:
-    """A google.VertexModel's URI and metadata; where nothing was registered, no URI and the reason."""
+    """URI and metadata of a google.VertexModel; if nothing was registered, an empty URI and the `reason`."""
 
     uri: str
     metadata: dict[str, str]
 
 
 def register_model(run: RunContext, flow: str, name: str, version: str) -> Registered:
-    """Register a version once; again, it is found.
+    """Register a version, if it is not registered yet; without region and image nothing is done.
 
     Args:
         run: the run's context.
-        flow: the flow that the model is of.
-        name: the model's.
-        version: the one that was accepted.
+        flow: flow of the model.
+        name: name of the model.
+        version: accepted version.
 
     Raises:
         ModelError: the lake has no such version.

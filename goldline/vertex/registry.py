@@ -1,7 +1,7 @@
-"""Vertex AI's model registry: one model of Vertex AI's for each of ours, a version of it for each that was accepted.
+"""Vertex AI's model registry: one Vertex AI model for each model of goldline, with a version for each accepted one.
 
-A version starts as `challenger` and becomes `champion` in a second request, which takes the alias from the version that
-had it: whoever asks for the champion finds one at any moment.
+A version starts with the alias `challenger` and gets `champion` in a second request, which takes that alias from the
+version that had it: so there is a champion at any moment.
 """
 
 import time
@@ -13,7 +13,7 @@ from goldline.vertex.errors import CloudError
 from goldline.warehouse.jobs import label
 
 POLL_SECONDS = 5.0
-UPLOAD_SECONDS = 900.0  # that an upload may take
+UPLOAD_SECONDS = 900.0  # most seconds of an upload
 PORT = 8080
 LABEL = "goldline_version"
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -21,13 +21,14 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 
 @dataclass(frozen=True)
 class Version:
-    """What is registered.
+    """Version of a model to register.
 
     Attributes:
-        model: its name, the dataset prefix before it.
-        folder: gs:// address of `model.skops` and `signature.json`.
-        image: what serves it.
-        run_id: the run that made it.
+        model: name of the model, after the dataset prefix.
+        version: goldline's id of the version.
+        folder: gs:// address of the folder of `model.skops` and `signature.json`.
+        image: image that serves it.
+        run_id: id of the run that made it.
     """
 
     model: str
@@ -38,11 +39,11 @@ class Version:
 
     @property
     def model_id(self) -> str:
-        """The model's id in Vertex AI: small letters, digits, `-` and `_`, 63 at most."""
+        """Id of the model in Vertex AI: lower-case letters, digits, `-` and `_`, 63 at most."""
         return label(f"goldline-{self.model}")
 
     def resource(self) -> dict[str, Any]:
-        """A Model as JSON: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.models."""
+        """Model as JSON: https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.models."""
         return {
             "displayName": f"goldline {self.model}",
             "versionAliases": [CHALLENGER],
@@ -60,7 +61,7 @@ class Version:
 
 
 class Registry:
-    """The models of one project and region."""
+    """Model registry of one project and region."""
 
     def __init__(self, cloud: Cloud, project: str, region: str) -> None:
         self.cloud = cloud
@@ -68,7 +69,7 @@ class Registry:
         self.service = f"{region}-aiplatform"
 
     def register(self, version: Version) -> str:
-        """Make it a version and the champion; the resource name, with the version's number after an @.
+        """Register a version and make it the champion; return its resource name, which ends with @ and its number.
 
         Raises:
             CloudError: Vertex AI refused it, or could not be reached.
@@ -83,7 +84,7 @@ class Registry:
         return f"{name}@{number}"
 
     def _number(self, name: str, version: Version) -> str | None:
-        """The number that the version already has: an earlier try's answer may have been lost."""
+        """Number of the version if it is registered: the answer to an earlier try may have been lost."""
         for found in self.cloud.every(self.service, f"v1/{name}:listVersions", "models"):
             if found.get("labels", {}).get(LABEL) == label(version.version):
                 return str(found["versionId"])

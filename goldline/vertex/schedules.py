@@ -1,8 +1,8 @@
-"""Schedules on Vertex AI, as goldline.yaml has them. They are made here and nowhere else.
+"""Schedules on Vertex AI, made from goldline.yaml.
 
-A schedule keeps the spec and the parameters that it was made with, so a new spec means a new schedule. `replace` makes
-the new one such that it does not fire yet, pauses it, pauses the old one, and resumes the new one; it refuses to begin
-shortly before a run is due. So no run is lost, and none starts twice. Broken off anywhere, it is simply run again.
+A schedule keeps the spec and the parameters that it was made with, so a new spec needs a new schedule. `replace` makes
+the new one with a later start, pauses it, pauses the old one, and resumes the new one; it refuses to begin shortly
+before a run is due. So no run is lost, and none starts twice. If it is interrupted, run it again.
 """
 
 import sys
@@ -20,27 +20,27 @@ from goldline.vertex.environments import Environment, EnvironmentsError
 from goldline.vertex.errors import CloudError
 from goldline.warehouse.jobs import label
 
-CONTENT = "goldline_schedule"  # the label, on a schedule's runs, that says what it was made from
-# Longer than the requests of a replacement take with all their retries.
+CONTENT = "goldline_schedule"  # label of a schedule's runs: the fingerprint of its spec, parameters and cron
+# Longer than a replacement takes, with all retries of its requests.
 SWITCH = timedelta(minutes=10)
-POLL_SECONDS = 1.0  # how often a deletion is looked after
-DELETE_SECONDS = 120.0
+POLL_SECONDS = 1.0  # between two looks at a deletion
+DELETE_SECONDS = 120.0  # most seconds of a deletion
 
 
 @dataclass(frozen=True)
 class Found:
-    """A schedule on Vertex AI."""
+    """Schedule on Vertex AI; `resource` is its JSON."""
 
     resource: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """Its resource name."""
+        """Resource name of the schedule."""
         return str(self.resource["name"])
 
     @property
     def title(self) -> str:
-        """Its display name."""
+        """Display name of the schedule."""
         return str(self.resource["displayName"])
 
     @property
@@ -50,63 +50,65 @@ class Found:
 
     @property
     def content(self) -> str:
-        """What it was made from, as `Schedules` fingerprints it."""
+        """Fingerprint of the spec, parameters and cron that it was made from; see CONTENT."""
         job = self.resource.get("createPipelineJobRequest", {}).get("pipelineJob", {})
         return str(job.get("labels", {}).get(CONTENT, ""))
 
     @property
     def next_run(self) -> datetime | None:
-        """When it fires next."""
+        """Time of its next run; None if there is none."""
         text = self.resource.get("nextRunTime")
         return datetime.fromisoformat(text) if text else None
 
 
 class Schedules:
-    """The schedules of an environment."""
+    """Schedules of an environment."""
 
     def __init__(
         self, environment: Environment, spec: Mapping[str, Any], cloud: Cloud, out: TextIO | None = None
     ) -> None:
-        """Take the uploadable spec that new schedules are made with."""
+        """Take the environment, the uploadable spec for new schedules, the client, and the stream for messages."""
         self.environment = environment
         self.spec = spec
         self.cloud = cloud
         self.out = out or sys.stdout
 
     def create(self, name: str) -> None:
-        """Make a schedule; one that is there is recognised.
+        """Create a schedule, unless one with the same content exists.
 
         Raises:
-            CloudError: there is one of that name with another content, or an API refused.
+            EnvironmentsError: the environment has no schedule of that name.
+            CloudError: one of that name has another content, or an API refused a request.
         """
         wanted = self._wanted(name)
         there = [s for s in self._found(name) if s.state != "COMPLETED"]
         if same := [s for s in there if s.content == _content(wanted)]:
-            self._tell(name, f"is there already, {same[0].state.lower()}", same[0])
+            self._print(name, f"is there already, {same[0].state.lower()}", same[0])
         elif there:
             raise CloudError(
-                f"there is a schedule {self._title(name)!r} made from something else ({there[0].name}): "
+                f"there is a schedule {self._title(name)!r} of another spec or goldline.yaml ({there[0].name}): "
                 f"goldline schedule replace --env {self.environment.name} {name}"
             )
         else:
-            self._tell(name, "was created", self._make(name, wanted))
+            self._print(name, "was created", self._make(name, wanted))
 
     def replace(self, name: str) -> None:
-        """Put a schedule of the present spec, parameters and cron in the place of what is there.
+        """Replace a schedule by one with the present spec, parameters and cron; create it if there is none.
 
         Raises:
-            CloudError: a run is due too soon, or an API refused.
+            EnvironmentsError: the environment has no schedule of that name.
+            CloudError: a run is due too soon, or an API refused a request.
         """
         wanted = self._wanted(name)
         there = [s for s in self._found(name) if s.state != "COMPLETED"]
         if not there:
             self.create(name)
             return
-        # An active one first, so that what is right already is left alone.
+        # An active one first, so that a schedule that is right already stays as it is.
         same = sorted((s for s in there if s.content == _content(wanted)), key=lambda s: s.state != "ACTIVE")
         old = [s for s in there if s.state == "ACTIVE" and s not in same[:1]]
         if same and same[0].state == "ACTIVE" and not old:
-            self._tell(name, "is what it should be", same[0])
+            self._print(name, "is what it should be", same[0])
             return
         self._refuse_shortly_before(name, there)
         fresh = same[0] if same else self._make(name, wanted, starting=datetime.now(UTC) + SWITCH)
@@ -114,20 +116,20 @@ class Schedules:
             self._order(fresh, "pause")
         for each in old:
             self._order(each, "pause")
-            self._tell(name, "is paused: the old one", each)
+            self._print(name, "is paused: the old one", each)
         self._order(fresh, "resume")
-        self._tell(name, "took its place", fresh)
+        self._print(name, "took its place", fresh)
 
     def pause(self, name: str) -> None:
-        """Let a schedule start no more runs; those that run go on."""
+        """Pause a schedule: it starts no more runs; those under way go on."""
         for each in self._those(name, "ACTIVE"):
             self._order(each, "pause")
-            self._tell(name, "is paused", each)
+            self._print(name, "is paused", each)
 
     def resume(self, name: str) -> None:
-        """Let a schedule start runs again, from its next time on; the next run catches up on what was missed.
+        """Resume a schedule from its next time on; the next run catches up on missed dates.
 
-        Of several that are paused, as after replacements, it is the newest.
+        If several are paused, as after replacements, the newest is resumed.
         """
         if any(s.state == "ACTIVE" for s in self._found(name)):
             self.out.write(f"{self._title(name)} is active\n")
@@ -137,16 +139,15 @@ class Schedules:
             self.out.write(f"{len(paused)} are paused: the newest is resumed\n")
         for each in paused[:1]:
             self._order(each, "resume")
-            self._tell(name, "is resumed", each)
+            self._print(name, "is resumed", each)
 
     def prune(self, name: str) -> None:
-        """Delete the schedules that replacements left paused: those made by goldline, while another one is active.
+        """Delete paused schedules that replacements left: those made by goldline, while another one is active.
 
-        Where none is active nothing is deleted: somebody paused it, and may want it again. The runs that a deleted one
-        started stay.
+        If none is active, nothing is deleted: somebody paused it, and may want it again. Runs of deleted ones stay.
 
         Raises:
-            CloudError: an API refused, or a deletion failed.
+            CloudError: an API refused a request, or a deletion failed.
         """
         found = self._found(name)
         if not any(s.state == "ACTIVE" for s in found):
@@ -155,12 +156,12 @@ class Schedules:
         old = [s for s in found if s.state == "PAUSED" and s.content]
         for each in old:
             self._delete(each)
-            self._tell(name, "is deleted: an old one", each)
+            self._print(name, "is deleted: an old one", each)
         if not old:
             self.out.write(f"no schedule {self._title(name)!r} is left from a replacement\n")
 
     def show(self) -> None:
-        """Show what there is, and whether it is what goldline.yaml and the spec say."""
+        """Show the schedules of goldline.yaml, and whether those on Vertex AI are the same."""
         for name in self.environment.schedules:
             content = _content(self._wanted(name))
             found = self._found(name)
@@ -198,7 +199,7 @@ class Schedules:
         return schedule
 
     def _make(self, name: str, wanted: Mapping[str, Any], starting: datetime | None = None) -> Found:
-        """Create a schedule. Its name is Vertex AI's to give, so after a lost answer the listing is looked through."""
+        """Create a schedule; Vertex AI chooses its name, so after a lost answer it is looked up in the listing."""
         body = dict(wanted)
         if starting:
             body["startTime"] = starting.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -227,12 +228,12 @@ class Schedules:
         return []
 
     def _order(self, schedule: Found, verb: Literal["pause", "resume"]) -> None:
-        # Without catching up: what was due meanwhile is in what the next run catches up on.
+        # Without catching up: the next run itself catches up on the dates that were due meanwhile.
         body, wanted = ({}, "PAUSED") if verb == "pause" else ({"catchUp": False}, "ACTIVE")
         try:
             self.cloud.post(service(self.environment), f"v1/{schedule.name}:{verb}", body)
         except CloudError:
-            # A second try, after a lost answer to the first, may be refused for what the first did.
+            # A second try, after a lost answer to the first, may be refused because the first was done.
             if self.cloud.get(service(self.environment), f"v1/{schedule.name}").get("state") != wanted:
                 raise
 
@@ -264,7 +265,7 @@ class Schedules:
     def _title(self, name: str) -> str:
         return f"{self.spec['pipelineInfo']['name']} {self.environment.name} {name}"
 
-    def _tell(self, name: str, what: str, schedule: Found) -> None:
+    def _print(self, name: str, what: str, schedule: Found) -> None:
         self.out.write(f"{self._title(name)} {what}: {schedule.name.rsplit('/', 1)[-1]}\n")
 
 

@@ -1,4 +1,4 @@
-"""What the command line asks of BigQuery: small results, in one request each, without the client's two seconds."""
+"""Small BigQuery queries of the command line: one request each, without the client library's 2 s."""
 
 import re
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from typing import Any
 from goldline.vertex.api import Cloud
 from goldline.vertex.errors import CloudError
 
-SECONDS = 55
+SECONDS = 55  # most seconds of a query
 
 
 def query(cloud: Cloud, project: str, location: str, sql: str) -> list[dict[str, Any]]:
-    """The rows of a small result, all values as BigQuery's JSON has them: texts, or None.
+    """Run a query and return its rows; values are texts or None, as in BigQuery's JSON.
 
     https://cloud.google.com/bigquery/docs/reference/rest/v2/jobs/query
 
@@ -27,7 +27,7 @@ def query(cloud: Cloud, project: str, location: str, sql: str) -> list[dict[str,
 
 
 def ops_runs(parameters: Mapping[str, Any]) -> str:
-    """The table of runs, for a statement."""
+    """Quoted full name of the table ops.runs, by the parameters `project` and `dataset_prefix`."""
     prefix = str(parameters.get("dataset_prefix", ""))
     if not re.fullmatch(r"\w*", prefix):
         raise ValueError(f"dataset_prefix: expected lower-case letters, digits and _, got {prefix!r}")

@@ -1,4 +1,4 @@
-"""What a task of a run on Vertex AI was given, read from the run itself."""
+"""Inputs of a task of a run on Vertex AI, read from the run itself."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,52 +9,52 @@ from goldline.vertex.progress import container_tasks
 
 
 class UnknownInputError(ValueError):
-    """Neither the spec nor what the run tells of itself says what an input was."""
+    """Neither the spec nor the run's details hold the value of an input."""
 
 
 class Inputs:
-    """The inputs of the container tasks of a run."""
+    """Inputs of the container tasks of a run."""
 
     def __init__(self, job: Mapping[str, Any]) -> None:
-        """Take the run as Vertex AI tells of it: a PipelineJob."""
+        """Take the run as Vertex AI returns it: a PipelineJob as JSON."""
         self.job = job
         self.spec: Json = job["pipelineSpec"]
         self.details = {task["taskName"]: task for task in container_tasks(job)}
 
     def component(self, task: str) -> Json:
-        """The component of a container task."""
+        """Component of a container task."""
         return self._component(self._path(task)[-1])
 
     def container(self, task: str) -> Json:
-        """Its container: image, command, arguments."""
+        """Container of a task: image, command, arguments."""
         label = self.component(task)["executorLabel"]
         found: Json = self.spec["deploymentSpec"]["executors"][label]["container"]
         return found
 
     def artifacts(self, task: str) -> dict[str, list[Json]]:
-        """The artifacts that it was given, by input."""
+        """Artifacts that a task was given, by input."""
         given = self.details.get(task, {}).get("inputs", {})
         return {name: list(content.get("artifacts", [])) for name, content in given.items()}
 
     def parameters(self, task: str) -> dict[str, Any]:
-        """The values that it was given, by input.
+        """Parameter values that a task was given, by input.
 
-        A constant is the spec's; anything else is what Vertex AI says that the task was given, or, where it says
-        nothing, what the spec leads to.
+        Constants are the spec's. Other values are those that Vertex AI recorded for the task or, if it recorded none,
+        those that the spec resolves to.
 
         Raises:
-            UnknownInputError: one of them is not known.
+            UnknownInputError: the value of an input is not known.
         """
         path = self._path(task)
-        said = self.details.get(task, {}).get("execution", {}).get("metadata", {})
+        recorded = self.details.get(task, {}).get("execution", {}).get("metadata", {})
         sources = arguments_of(path[-1], "parameters")
         values: dict[str, Any] = {}
         for name, declared in declarations(self._component(path[-1]), "input", "parameters").items():
             constant = sources.get(name, {}).get("runtimeValue", {}).get("constant")
             if isinstance(constant, bool | int | float) or (isinstance(constant, str) and "{{$" not in constant):
                 values[name] = constant
-            elif f"input:{name}" in said:
-                values[name] = said[f"input:{name}"]
+            elif f"input:{name}" in recorded:
+                values[name] = recorded[f"input:{name}"]
             elif name in sources:
                 values[name] = self._value(sources[name], path)
             elif "defaultValue" in declared:
@@ -64,7 +64,7 @@ class Inputs:
         return values
 
     def _path(self, task: str) -> list[Json]:
-        """The tasks from the outermost pipeline down to a container task."""
+        """Tasks from the outermost pipeline down to a container task."""
         for path in self._paths(self.spec["root"], []):
             if path[-1][0] == task:
                 return [content for _, content in path]
@@ -84,7 +84,7 @@ class Inputs:
         return found
 
     def _value(self, source: Json, path: list[Json]) -> Any:  # noqa: ANN401, a parameter's
-        """What a source of the last task of a path gave."""
+        """Value of a source of the last task of a path."""
         match source:
             case {"runtimeValue": {"constant": constant}}:
                 return self._filled(constant)
@@ -99,7 +99,7 @@ class Inputs:
         raise UnknownInputError(f"where an input came from is not known: {source}")
 
     def _input(self, name: str, path: list[Json]) -> Any:  # noqa: ANN401
-        """An input of the pipeline whose task ends a path; of the outermost for an empty one."""
+        """Value of an input of the pipeline whose task ends the path; an empty path is the outermost pipeline."""
         if not path:
             values = self.job.get("runtimeConfig", {}).get("parameterValues", {})
             return values.get(name, declarations(self.spec["root"], "input", "parameters")[name].get("defaultValue"))
@@ -113,10 +113,10 @@ class Inputs:
             inner.get("dag", {}).get("outputs", {}).get("parameters", {}).get(key, {})
         ):
             return self._output(inner, subtask, output)
-        said = self.details.get(task, {}).get("execution", {}).get("metadata", {})
-        if f"output:{key}" not in said:
-            raise UnknownInputError(f"the run does not tell what {task} gave as {key}")
-        return said[f"output:{key}"]
+        recorded = self.details.get(task, {}).get("execution", {}).get("metadata", {})
+        if f"output:{key}" not in recorded:
+            raise UnknownInputError(f"the run has no record of the output {key} of {task}")
+        return recorded[f"output:{key}"]
 
     def _filled(self, constant: Any) -> Any:  # noqa: ANN401
         known = {
@@ -129,7 +129,7 @@ class Inputs:
 
 
 def typed(value: Any, kind: str) -> Any:  # noqa: ANN401
-    """A parameter's value as its type has it: in metadata it may be a text, and whole numbers may be doubles."""
+    """Value converted to the parameter's type: metadata has texts, and doubles for whole numbers."""
     if kind == "NUMBER_INTEGER" and isinstance(value, str | float):
         return int(float(value))
     if kind == "NUMBER_DOUBLE" and isinstance(value, str):

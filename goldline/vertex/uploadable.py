@@ -1,4 +1,4 @@
-"""The spec as it is sent: the committed one, with the image by digest and an environment's values as defaults."""
+"""Uploadable spec: the committed one, with the image by digest and an environment's values as defaults."""
 
 import copy
 from collections.abc import Mapping
@@ -12,16 +12,16 @@ from goldline.vertex.environments import Environment, Scalar
 
 
 class SpecError(ValueError):
-    """The spec must not be sent: the message lists what speaks against it."""
+    """The spec must not be sent: the message lists the findings against it."""
 
 
 def uploadable(spec: Mapping[str, Any], environment: Environment, image: str) -> dict[str, Any]:
-    """The spec for one environment. Whoever starts it from the console finds the form filled in with its values.
+    """Spec for one environment; the console's form is filled in with the environment's values.
 
     Args:
-        spec: as compiled.
-        environment: whose values become defaults.
-        image: by digest.
+        spec: the compiled spec.
+        environment: environment whose values become defaults.
+        image: name of the image by digest.
 
     Raises:
         SpecError: the check of the spec finds something.

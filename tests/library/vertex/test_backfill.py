@@ -112,7 +112,7 @@ def test_after_a_failure_no_more_are_started_and_the_same_command_goes_on(
 
     ops_runs.succeeded = [("2026-11-01", "sales")]
     again = backfill.plan(FIRST, LAST)
-    assert again[1].told == "to run, for the 2. time"
+    assert again[1].action == "to run, try 2"
     assert backfill.run(again, parallel=1) == 0
     assert dates(vertex)[2:] == ["2026-11-02", "2026-11-03", "2026-11-04"]
     tries = sorted(name.rsplit("/", 1)[1] for name in vertex.jobs if "20261102" in name)
@@ -123,7 +123,7 @@ def test_runs_under_way_are_followed_and_not_started_again(backfill: Backfill, v
     """As after a broken connection, or a laptop that was closed."""
     backfill._start(backfill.plan(FIRST, FIRST)[0])
     [day] = backfill.plan(FIRST, FIRST)
-    assert day.told.startswith("is under way: goldline-20261101-backfill-")
+    assert day.action.startswith("is under way: goldline-20261101-backfill-")
     assert backfill.run([day], parallel=1) == 0
     assert len(vertex.jobs) == 1
 

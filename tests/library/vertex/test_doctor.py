@@ -23,7 +23,7 @@ def test_a_whole_environment_has_a_line_a_thing(google: Google, capsys: pytest.C
     assert code == 0, out
     assert "✗" not in out
     assert out.endswith("dev has what a run needs\n")
-    for thing in ("APIs are on", "bucket gs://acme-data-dev-goldline", "point-in-time recovery", "you may act as it"):
+    for thing in ("APIs are", "bucket gs://acme-data-dev-goldline", "point-in-time recovery", "you can act as it"):
         assert thing in out
 
 
@@ -118,7 +118,7 @@ def test_apis_and_permissions(google: Google, capsys: pytest.CaptureFixture[str]
     assert code == 1
     assert "gcloud services enable aiplatform.googleapis.com firestore.googleapis.com --project acme-data-dev" in out
     assert "✗ you lack aiplatform.schedules.create" in out
-    assert "✗ you may not act as it" in out
+    assert "✗ you cannot act as it" in out
     assert "--role roles/iam.serviceAccountUser" in out
     assert out.endswith("3 to mend\n")
 
@@ -129,7 +129,7 @@ def test_what_may_not_be_looked_at_hides_nothing_else(
     standin.fail("GET", "storage/v1/b/", 403)
     code, out = told(capsys)
     assert code == 1
-    assert "✗ bucket: could not be looked at" in out
+    assert "✗ bucket: could not be checked" in out
     assert "✓ secret goldline-pii-key" in out
 
 

@@ -77,7 +77,7 @@ def test_no_environment_is_the_default(capsys: pytest.CaptureFixture[str]) -> No
         (
             '{train: "yes"}',
             '{run_date: "2026-11-20"}',
-            "schedules.training: with a run_date it would run that date each time",
+            "schedules.training: expected no run_date",
         ),
         ("environments:", "places:", "expected only the keys environments and nights"),
         ("environments:", "environments: [", "is no YAML"),

@@ -55,7 +55,7 @@ def test_what_vertex_tells_of_a_task_counts_before_what_the_spec_leads_to(job: d
 
 def test_what_is_not_known_is_not_made_up(job: dict[str, Any]) -> None:
     del job["jobDetail"]["taskDetails"][0]["execution"]
-    with pytest.raises(UnknownInputError, match="does not tell what prepare-run gave as run"):
+    with pytest.raises(UnknownInputError, match="has no record of the output run of prepare-run"):
         Inputs(job).parameters("stg-sales")
     with pytest.raises(UnknownInputError, match="no task stg-sails"):
         Inputs(job).parameters("stg-sails")
