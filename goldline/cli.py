@@ -1,4 +1,4 @@
-"""The command line. What a command needs is imported when it runs: `goldline --help` answers at once."""
+"""Command line. A command's modules are imported when it runs, so `goldline --help` answers at once."""
 
 import argparse
 import json
@@ -20,10 +20,10 @@ FLOW = "run_"  # the parameter run_orders switches the flow orders
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code: 0 well, 1 failed, 2 refused."""
+    """Run a command; return its exit code: 0 success, 1 failure, 2 wrong input, 130 interrupted."""
     options = _parser().parse_args(arguments)
     for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _end)  # so that what was started is stopped, as after Ctrl-C
+        signal.signal(ending, _end)  # stops all that was started, as after Ctrl-C
     from goldline.contracts.loading import ContractError
     from goldline.local.processes import StartError
     from goldline.local.stack import StackError
@@ -56,13 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     retry = commands.add_parser("retry", help="run one task of an earlier run again")
-    retry.add_argument("task", help="the task, such as stg_orders")
-    retry.add_argument("--run", default="latest", help="the run's folder below .goldline/runs (default: the latest)")
+    retry.add_argument("task", help="name of the task, such as stg_orders")
+    retry.add_argument("--run", default="latest", help="folder of the run below .goldline/runs (default: the latest)")
     retry.set_defaults(command=_retry)
 
-    query = commands.add_parser("query", help="ask the local warehouse: goldline query 'select ...'")
+    query = commands.add_parser("query", help="query the local warehouse: goldline query 'select ...'")
     query.add_argument("sql", help="a statement in GoogleSQL")
-    query.add_argument("--json", action="store_true", help="a row of JSON a line")
+    query.add_argument("--json", action="store_true", help="print JSON Lines, one row a line")
     query.set_defaults(command=_query)
 
     test = commands.add_parser("test", help="run the unit tests of the contracts on both engines")
@@ -72,10 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_cloud_commands(commands)
     _add_cost(commands)
     for name, command, text in (
-        ("rotate-key", _rotate_key, "make a new key for pseudonyms; the next export uses it for all"),
+        ("rotate-key", _rotate_key, "make a new key for pseudonyms; the next export reads everything with it"),
         ("up", _up, "start the local stack and leave it running"),
         ("down", _down, "stop the local stack"),
-        ("status", _status, "say whether the local stack runs, and where"),
+        ("status", _status, "show whether the local stack runs, and its addresses"),
     ):
         commands.add_parser(name, help=text).set_defaults(command=command)
     return parser
@@ -84,18 +84,18 @@ def _parser() -> argparse.ArgumentParser:
 def _add_cloud_commands(commands: Any) -> None:  # noqa: ANN401, argparse does not name the type
     """The commands for Vertex AI. Each takes an environment of goldline.yaml: none is the default."""
     environment = argparse.ArgumentParser(add_help=False)
-    environment.add_argument("--env", required=True, metavar="NAME", help="the environment in goldline.yaml")
+    environment.add_argument("--env", required=True, metavar="NAME", help="environment in goldline.yaml")
     image = argparse.ArgumentParser(add_help=False)
-    image.add_argument("--image", default="", help="another image than the environment's, with tag or digest")
+    image.add_argument("--image", default="", help="image instead of the environment's, with tag or digest")
 
     submit = commands.add_parser("submit", parents=[environment, image], help="start a run on Vertex AI")
-    submit.add_argument("--wait", action="store_true", help="follow it to its end")
-    submit.add_argument("--job-id", default="", help="of an earlier submit of which no answer came")
+    submit.add_argument("--wait", action="store_true", help="follow the run to its end")
+    submit.add_argument("--job-id", default="", help="id of an earlier submit with no answer: take up its run")
     _add_parameters(submit)
     submit.set_defaults(command=_submit)
 
     follow = commands.add_parser("follow", parents=[environment], help="follow a run on Vertex AI to its end")
-    follow.add_argument("job", metavar="RUN", help="the run's id")
+    follow.add_argument("job", metavar="RUN", help="id of the run")
     follow.set_defaults(command=_follow)
 
     schedule = commands.add_parser(
@@ -104,48 +104,48 @@ def _add_cloud_commands(commands: Any) -> None:  # noqa: ANN401, argparse does n
         help="create, list, pause, resume or replace schedules on Vertex AI; prune deletes those that were replaced",
     )
     schedule.add_argument("verb", choices=("create", "list", "pause", "resume", "replace", "prune"))
-    schedule.add_argument("names", nargs="*", metavar="name", help="such as nightly (default: all in goldline.yaml)")
+    schedule.add_argument("names", nargs="*", metavar="name", help="schedules, such as nightly (default: all)")
     schedule.set_defaults(command=_schedule)
 
     backfill = commands.add_parser(
-        "backfill", parents=[environment, image], help="run each date that has not succeeded yet, on Vertex AI"
+        "backfill", parents=[environment, image], help="run each date without a succeeded run, on Vertex AI"
     )
-    backfill.add_argument("--from", dest="first", required=True, metavar="DATE", help="the first date, YYYY-MM-DD")
-    backfill.add_argument("--to", dest="last", required=True, metavar="DATE", help="the last date")
+    backfill.add_argument("--from", dest="first", required=True, metavar="DATE", help="first date, YYYY-MM-DD")
+    backfill.add_argument("--to", dest="last", required=True, metavar="DATE", help="last date, YYYY-MM-DD")
     backfill.add_argument("--dry-run", action="store_true", help="only show the plan")
-    backfill.add_argument("--parallel", type=int, default=1, help="runs at a time (default: 1)")
+    backfill.add_argument("--parallel", type=int, default=1, help="number of runs at a time (default: 1)")
     _add_parameters(backfill, leave_out=("run_date",))
     backfill.set_defaults(command=_backfill)
 
-    doctor = commands.add_parser("doctor", parents=[environment], help="say what an environment lacks")
+    doctor = commands.add_parser("doctor", parents=[environment], help="check an environment and show what it lacks")
     doctor.set_defaults(command=_doctor)
 
-    replay = commands.add_parser("replay", parents=[environment], help="run a task of a run on Vertex AI here")
-    replay.add_argument("job", metavar="RUN", help="the run's id")
-    replay.add_argument("task", nargs="?", default="", help="such as stg_orders (default: the first that failed)")
+    replay = commands.add_parser("replay", parents=[environment], help="run a task of a Vertex AI run on this machine")
+    replay.add_argument("job", metavar="RUN", help="id of the run")
+    replay.add_argument("task", nargs="?", default="", help="task, such as stg_orders (default: the first failed)")
     replay.set_defaults(command=_replay)
 
 
-def _add_cost(commands: Any) -> None:  # noqa: ANN401, argparse keeps its class to itself
-    cost = commands.add_parser("cost", help="what a month on Google Cloud costs, from list prices")
-    cost.add_argument("--prices", type=Path, help="a YAML file of prices that differ from goldline/vertex/prices.yml")
+def _add_cost(commands: Any) -> None:  # noqa: ANN401, argparse does not name the type
+    cost = commands.add_parser("cost", help="estimate the cost of a month on Google Cloud, from list prices")
+    cost.add_argument("--prices", type=Path, help="YAML file of prices that differ from goldline/vertex/prices.yml")
     for name, kind, text in (
         ("documents", int, "documents in the Firestore collection (default: 100000)"),
-        ("changed-documents", int, "documents that change a day (default: 5000)"),
-        ("scanned-gib", float, "GiB that BigQuery's queries of a night read (default: 5)"),
+        ("changed-documents", int, "documents that change per day (default: 5000)"),
+        ("scanned-gib", float, "GiB that BigQuery's queries read per night (default: 5)"),
         ("stored-gib", float, "GiB in lake and warehouse (default: 50)"),
         ("start-minutes", float, "minutes until a task's machine works (default: 1.5)"),
-        ("work-minutes", float, "minutes that a task works (default: 0.75)"),
+        ("work-minutes", float, "minutes that a task works, on average (default: 0.75)"),
     ):
         cost.add_argument(f"--{name}", type=kind, help=text, default=argparse.SUPPRESS)
     cost.set_defaults(command=_cost)
 
 
 def _add_parameters(run: argparse.ArgumentParser, leave_out: Sequence[str] = ()) -> None:
-    """An option a pipeline parameter, as the compiled spec declares them."""
+    """Add an option for each pipeline parameter that the compiled spec declares."""
     declared = _declared()
     flows = [name.removeprefix(FLOW) for name in declared if _is_switch(name, declared)]
-    run.add_argument("--flows", help=f"the flows to run, with commas between (default: all: {','.join(flows)})")
+    run.add_argument("--flows", help=f"flows to run, separated by commas (default: all: {','.join(flows)})")
     for name, parameter in declared.items():
         if _is_switch(name, declared) or name in leave_out:
             continue
@@ -192,7 +192,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """The pipeline parameters among the options."""
+    """Pipeline parameters among the options."""
     declared = _declared()
     given = {name: value for name, value in vars(options).items() if name in declared}
     return given | _flow_switches(options.flows, declared)
@@ -254,7 +254,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _tables() -> list[str]:
-    """All tables; a contract that is wrong is refused on the way."""
+    """Names of all tables; a wrong contract is refused on the way."""
     from goldline.contracts.loading import load_all
     from goldline.contracts.table_contract import TableContract
     from goldline.project import sql_folder
@@ -263,7 +263,7 @@ def _tables() -> list[str]:
 
 
 def _check_sources() -> None:
-    """Refuse a graph, a contract or a SELECT that is wrong before any task starts."""
+    """Refuse a wrong graph, contract or SELECT before any task starts."""
     from goldline.spec.compiled import newer_sources
 
     if newer_sources():
@@ -308,7 +308,7 @@ def _rotate_key(_: argparse.Namespace) -> int:
     from goldline.privacy.pseudonym import make_key_file
     from goldline.privacy.rotate import rotate_key
 
-    # On the cloud it is a secret's; here, where no variable names either, the stack's file.
+    # A variable names the cloud's secret or a key file; without one it is the stack's file.
     if {"GOLDLINE_PII_KEY_FILE", "GOLDLINE_PII_SECRET"} & os.environ.keys():
         version = rotate_key()
     else:

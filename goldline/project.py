@@ -1,9 +1,9 @@
-"""The user's project: the nearest folder upward that holds a goldline.yaml, and the files that the library reads there.
+"""The user's project: the nearest folder upward with a goldline.yaml, and the files that the library reads there.
 
 goldline.yaml   environments and nights
 pipeline.py     the graph: one function `pipeline`
-pipeline.json   the graph as it was compiled
-sql/            a SELECT and a contract a table
+pipeline.json   the compiled graph
+sql/            a SELECT and a contract for each table
 """
 
 import importlib
@@ -18,11 +18,11 @@ SECTIONS = ("environments", "nights")
 
 
 class ProjectError(ValueError):
-    """There is no project here, or its goldline.yaml cannot be used: the message says what was expected."""
+    """There is no project here, or its goldline.yaml is wrong: the message says what was expected."""
 
 
 def root() -> Path:
-    """The project's folder.
+    """Path of the project's folder.
 
     Raises:
         ProjectError: neither the current folder nor one above it holds a goldline.yaml.
@@ -35,22 +35,22 @@ def root() -> Path:
 
 
 def sql_folder() -> Path:
-    """The folder of SELECTs and contracts, one folder a flow."""
+    """Path of the folder of SELECTs and contracts, with one folder per flow."""
     return root() / "sql"
 
 
 def pipeline_json() -> Path:
-    """The committed spec."""
+    """Path of the committed spec."""
     return root() / "pipeline.json"
 
 
 def settings_file() -> Path:
-    """The project's goldline.yaml."""
+    """Path of the project's goldline.yaml."""
     return root() / SETTINGS
 
 
 def settings(section: str, file: Path | None = None) -> dict[str, Any]:
-    """One section of goldline.yaml, by name; empty where the file has none.
+    """Content of a section (`environments` or `nights`) of goldline.yaml or of `file`, by name; empty if it is missing.
 
     Raises:
         ProjectError: the file is missing, is no YAML, or has a section that goldline does not know.
@@ -71,7 +71,7 @@ def settings(section: str, file: Path | None = None) -> dict[str, Any]:
 
 
 def pipeline() -> Any:  # noqa: ANN401, kfp's GraphComponent
-    """The function `pipeline` of the project's pipeline.py, which compiles it on import."""
+    """Function `pipeline` of the project's pipeline.py, compiled on import."""
     folder = str(root())
     if folder not in sys.path:
         sys.path.insert(0, folder)
