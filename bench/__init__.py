@@ -1,1 +1,1 @@
-"""What is measured: `make bench-*`, each beside the obvious way in the same run."""
+"""Benchmarks, run by `make bench-*`: each compares goldline with the obvious way in the same run."""

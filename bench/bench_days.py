@@ -1,10 +1,10 @@
-"""How long the next day's run takes after a short history and after one ten times as long.
+"""Time of the next day's run after a short history and after one ten times as long.
 
-`make bench-days` runs it: the flow sales, by `goldline run`, on two shops of the same customers, each
-on a stack of its own in a temporary folder. The first run of each writes and builds the history; then both run the
-days after it by turns, so that whatever else the machine does slows both alike. Cost must grow with the day, not with
-the history: the longer history's day may take at most `RATIO_MAX` times as long. CPU seconds, of tasks and servers,
-stand beside: they tell the same on a machine that has more to do.
+`make bench-days` runs the flow sales, by `goldline run`, for two shops of the same customers, each on its own stack in
+a temporary folder. The first run of each builds the history. Then both run the days after it by turns, so that other
+load on the machine slows both alike. Cost must grow with the day, not with the history: the longer history's day may
+take at most `RATIO_MAX` times as long. CPU seconds of tasks and servers are printed too, since they depend less on
+other load.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from goldline.local.servers import PROJECT
 from goldline.runs.context import RunContext
 
 HISTORIES = (36, 360)  # days
-# A Tuesday of the past: the days after it are plain ones, without the Sunday's sweep of the whole collection and the
-# Monday's training; and a watermark is never later than the clock of whoever runs this.
+# A past Tuesday: the days after it are plain ones, without a Sunday's sweep of the collection or a Monday's training;
+# and no watermark is later than the machine's clock.
 LAST = date(2025, 11, 18)
 RATIO_MAX = 1.3
 PACKAGES = ("kfp", "local-bigquery", "duckdb", "google-cloud-bigquery", "google-cloud-firestore")
@@ -39,7 +39,7 @@ Seconds = Mapping[str, float]  # by task
 
 
 class Shop:
-    """A simulated shop, the stack that its runs use and how long its days took."""
+    """Simulated shop, the stack of its runs, and the time that its days took."""
 
     def __init__(self, home: Path, history: int, size: str) -> None:
         self.home = home
@@ -50,13 +50,13 @@ class Shop:
         self.sales = 0
 
     def fill(self, use: stack.Use) -> None:
-        """Write the history's sales: the run's own simulator then finds its collection there, and adds its days."""
+        """Write the history's sales: the simulator of a run finds the collection, and adds its own days."""
         run = RunContext(run_id="bench", run_date=LAST, since={}, project=PROJECT, location="US", bucket=stack.BUCKET)
         with use.leading():
             generate_sales(run, "sales", "(default)", run.seed, self.history, CUSTOMERS[self.size])
 
     def add(self, day: date) -> None:
-        """Run a day and keep what it took. The short history is too short to train on: neither does, for one work."""
+        """Run a day and keep its times. Neither shop trains, since the short history is too short for it."""
         before = self._cpu()
         self.days.append(self.run(day, "no"))
         self.cpu.append(self._cpu() - before)
@@ -64,7 +64,7 @@ class Shop:
         print(f"{day} after {self.history} days: {seconds:.1f} s, CPU {self.cpu[-1]:.1f} s", flush=True)
 
     def run(self, day: date, train: str) -> Seconds:
-        """One run of the flow; the seconds of each of its tasks."""
+        """Run the flow once; return the seconds of each task."""
         options = {"run-date": day, "flows": "sales", "train": train, "simulated-size": self.size}
         done = subprocess.run(
             [sys.executable, "-m", "goldline.cli", "run", *(f"--{name}={value}" for name, value in options.items())],
@@ -80,19 +80,19 @@ class Shop:
         return {task["name"]: task["seconds"] for task in summary["tasks"]}
 
     def _cpu(self) -> float:
-        """CPU seconds so far, of all that this process started and waited for, and of the stack's servers."""
+        """CPU seconds so far of all processes that this one started and waited for, and of the stack's servers."""
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         addresses = stack.running(self.home)
         servers = addresses.pids.values() if addresses else ()
         return used.ru_utime + used.ru_stime + sum(map(_cpu_of, servers))
 
     def median(self, task: str) -> float:
-        """Of all days."""
+        """Median seconds of a task over all days."""
         return statistics.median(day.get(task, 0.0) for day in self.days)
 
     @property
     def total(self) -> float:
-        """The median day's seconds of all tasks."""
+        """Seconds of all tasks on the median day."""
         return statistics.median(sum(day.values()) for day in self.days)
 
 
@@ -107,7 +107,7 @@ def measure(shops: Sequence[Shop], days: int) -> None:
 
 
 def report(shops: Sequence[Shop]) -> float:
-    """Print the table; how many times as long the longer history's day takes."""
+    """Print the table; return the ratio of the longer history's day to the shorter one's."""
     short, long = shops
     print(f"\n{'the next day, median of ' + str(len(short.days)):<28}{'seconds after':>18}")
     print(f"{'':<28}{short.history:>8} d{long.history:>8} d{'ratio':>8}")
@@ -119,7 +119,7 @@ def report(shops: Sequence[Shop]) -> float:
 
 
 def _cpu_of(pid: int) -> float:
-    """CPU seconds of a process: fields 14 and 15 of proc(5)'s stat, counted behind the name in brackets."""
+    """CPU seconds of a process: fields 14 and 15 of /proc/PID/stat, see proc(5), counted after the name in brackets."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -129,9 +129,9 @@ def _line(name: str, short: float, long: float) -> str:
 
 
 def main() -> int:
-    """Measure and print; 1 if the day grows with the history by more than it may."""
+    """Measure and print; exit code 1 if the ratio is above RATIO_MAX."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=sorted(CUSTOMERS), default="small", help="of each shop's customers")
+    parser.add_argument("--size", choices=sorted(CUSTOMERS), default="small", help="size of each shop by its customers")
     parser.add_argument("--days", type=int, default=3, help="days to run after the history, at most 4: no sweep")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that stacks and folders go

@@ -1,13 +1,13 @@
-"""Firestore in and out, beside the way that everyone's code goes, on Google's emulator.
+"""Reads and writes of Firestore, compared with the usual code, on Google's emulator.
 
-`make bench-firestore` runs it. Each measurement is a process of its own, so that processor time and peak memory are its
-own; the ways are taken by turns, so that whatever else the machine does slows all alike, and of each the median stands.
+`make bench-firestore` runs it. Each measurement is a process of its own, for its own CPU time and peak memory. The ways
+are taken by turns, so that other load on the machine slows all alike; the median of each is printed.
 
-naive: `[d.to_dict() for d in collection.stream()]`, a DataFrame, to_parquet. It keeps no contract, treats no personal
-data, fails on the first field whose type drifts (so the documents here have none), and writes to the disk.
-ours: export_firestore from its streams to its committed part files in the lake: typed as the contract of sales says,
-pseudonymised, counted beside the stream. drained: the documents counted, then received encoded and thrown away; an
-export is faster only by what it does beside the stream.
+naive: `[d.to_dict() for d in collection.stream()]`, a DataFrame, to_parquet. It checks no contract, does not treat
+personal data, fails on the first field whose type drifts (so the documents here have none), and writes to the disk.
+ours: export_firestore from its streams to its part files in the lake: typed by the contract of sales, pseudonymised,
+counted in parallel to the stream. drained: the documents are counted, then received encoded and thrown away; an export
+can only be faster by counting in parallel.
 """
 
 import argparse
@@ -37,13 +37,13 @@ PACKAGES = ("google-cloud-firestore", "grpcio", "protobuf", "ptars", "pyarrow", 
 COLLECTION, BUCKET = "sales", "bench"
 UTC = datetime.UTC
 START = datetime.datetime(2026, 1, 1, tzinfo=UTC)
-PATTERNS = 1000  # documents that all others are copies of, with another name, amount and time
+PATTERNS = 1000  # distinct documents; all others are copies with another name, amount and time
 Numbers = Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How much is measured."""
+    """Number of documents of each collection, of timestamps, and of runs."""
 
     documents: int
     many: int
@@ -52,11 +52,11 @@ class Sizes:
     runs: int
 
 
-# The work, each in a process of its own
+# The ways that are measured, each in a process of its own
 
 
 def documents(count: int, first: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Sales as the simulated shop writes them, without the defects that the naive way cannot take."""
+    """Sales as the simulated shop writes them, without the defects that the naive way fails on."""
     from components.sales.generate_sales.world import World
 
     world = World(7, 2000)
@@ -72,7 +72,7 @@ def documents(count: int, first: int = 0) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def naive(size: int, folder: Path) -> int:
-    """Everyone's export."""
+    """Export by the usual code; return the number of documents."""
     import pandas as pd
 
     from goldline.clients import firestore_client
@@ -84,7 +84,7 @@ def naive(size: int, folder: Path) -> int:
 
 
 def ours(size: int, folder: Path) -> int:
-    """goldline's export, without the commit in BigQuery's ops.commits."""
+    """Export by goldline, without the commit in BigQuery's ops.commits; return the number of documents."""
     from goldline.contracts.loading import parse
     from goldline.contracts.source_contract import SourceContract
     from goldline.firestore.calls import Database
@@ -112,7 +112,7 @@ def ours(size: int, folder: Path) -> int:
 
 
 def drained(size: int, folder: Path) -> int:
-    """The count, then the bytes of all documents, received."""
+    """Count the documents, then receive them encoded; return the smaller number."""
     from goldline.firestore.calls import Database
     from goldline.stages.export_firestore.reader import CollectionQuery
 
@@ -124,7 +124,7 @@ def drained(size: int, folder: Path) -> int:
 
 
 def write_batches(size: int, folder: Path) -> int:
-    """The client library's batches of 500."""
+    """Write by the client library's batches of 500; return the number of documents."""
     from goldline.clients import firestore_client
 
     client = firestore_client(servers.PROJECT)
@@ -140,7 +140,7 @@ def write_batches(size: int, folder: Path) -> int:
 
 
 def write_ours(size: int, folder: Path) -> int:
-    """goldline's writer."""
+    """Write by goldline's writer; return the number of documents."""
     from goldline.firestore.calls import Database
     from goldline.firestore.writer import write
 
@@ -150,7 +150,7 @@ def write_ours(size: int, folder: Path) -> int:
 
 
 def fill(size: int, folder: Path) -> int:
-    """The collection that is exported."""
+    """Fill the collection to export; return the number of documents."""
     from goldline.firestore.calls import Database
     from goldline.firestore.writer import write
 
@@ -158,7 +158,7 @@ def fill(size: int, folder: Path) -> int:
 
 
 def timestamps(size: int, folder: Path) -> int:
-    """Mixed timestamps, every value checked after the clock was stopped."""
+    """Parse timestamps of mixed formats; every value is checked after the clock was stopped."""
     import pyarrow as pa
 
     from goldline.landing.timestamps import parse
@@ -200,18 +200,18 @@ _clock = {"began": 0.0, "cpu": 0.0, "seconds": 0.0, "used": 0.0}
 
 
 def _start_again() -> None:
-    """What was done up to here was preparation."""
+    """Start the clock anew: the work so far was preparation."""
     _clock["began"], _clock["cpu"] = time.perf_counter(), time.process_time()
 
 
 def _stop() -> None:
-    """What follows is not measured."""
+    """Stop the clock: the work from here on is not measured."""
     _clock["seconds"] = time.perf_counter() - _clock["began"]
     _clock["used"] = time.process_time() - _clock["cpu"]
 
 
 def work(name: str, size: int) -> None:
-    """Do the work and print its numbers."""
+    """Do one measurement in this process and print its numbers as JSON."""
     logging.basicConfig(level=logging.WARNING)
     with tempfile.TemporaryDirectory(prefix="goldline-bench-") as folder:
         _start_again()
@@ -223,17 +223,17 @@ def work(name: str, size: int) -> None:
     print(json.dumps({"count": count, "seconds": _clock["seconds"], "cpu": _clock["used"], "peak": peak}))
 
 
-# What runs them
+# The processes that run them
 
 
 class Bench:
-    """The servers, and the numbers measured so far."""
+    """Runner of measurements; `environment` leads clients to the servers."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
 
     def run(self, name: str, size: int) -> Numbers:
-        """One measurement."""
+        """Do one measurement in a process of its own; see `work`."""
         command = [sys.executable, "-m", "bench.bench_firestore", "--work", name, "--size", str(size)]
         done = subprocess.run(
             command, env={**os.environ, **self.environment}, capture_output=True, text=True, check=False
@@ -247,7 +247,7 @@ class Bench:
         return {**found, "rate": size / found["seconds"], "each": found["cpu"] / size * 1e6}
 
     def by_turns(self, names: Sequence[str], size: int, runs: int) -> dict[str, Numbers]:
-        """The medians of several measurements of each."""
+        """Measure all ways by turns, `runs` times; return the medians of each."""
         found: dict[str, list[Numbers]] = {name: [] for name in names}
         for _ in range(runs):
             for name in names:
@@ -261,7 +261,7 @@ def _median(numbers: Sequence[Numbers]) -> Numbers:
 
 @contextlib.contextmanager
 def serving(home: Path, heap: str) -> Iterator[Mapping[str, str]]:
-    """Google's emulator, a lake, and the variables that lead clients to them."""
+    """Start Google's emulator and a lake; yield the variables that lead clients to them."""
     plan = servers.firestore(home)
     if not plan.is_saved_on_stop:
         print("Google's emulator is not on this machine (Java and the Cloud SDK): measured on goldline's own server")
@@ -283,7 +283,7 @@ def serving(home: Path, heap: str) -> Iterator[Mapping[str, str]]:
 
 
 def report(bench: Bench, sizes: Sizes) -> bool:
-    """Measure everything and print the table; whether all goals were reached."""
+    """Measure everything and print the table; return whether all goals were reached."""
     written = bench.by_turns(["write_batches", "write_ours"], sizes.written, sizes.runs)
     bench.run("fill", sizes.documents)
     read = bench.by_turns(["naive", "ours", "drained"], sizes.documents, sizes.runs)
@@ -320,14 +320,14 @@ def report(bench: Bench, sizes: Sizes) -> bool:
 
 
 def main() -> int:
-    """Measure and print; 1 if a goal was missed."""
+    """Measure and print; exit code 1 if a goal was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--documents", type=int, default=100_000, help="of the collection that all ways export")
-    parser.add_argument("--many", type=int, default=500_000, help="of the collection whose peak memory is compared")
+    parser.add_argument("--documents", type=int, default=100_000, help="documents that all ways export")
+    parser.add_argument("--many", type=int, default=500_000, help="documents of the export for peak memory")
     parser.add_argument("--written", type=int, default=20_000, help="documents of each measurement of writes")
     parser.add_argument("--timestamps", type=int, default=1_000_000)
-    parser.add_argument("--runs", type=int, default=5, help="of which the median stands")
-    parser.add_argument("--heap", default="8g", help="of the emulator: half a million documents take about 3 GB")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each way, whose median is printed")
+    parser.add_argument("--heap", default="8g", help="Java heap of the emulator; 500,000 documents take 3 GB")
     parser.add_argument("--work", choices=WORK, help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,8 +1,8 @@
-"""Records a second of each generator beside the obvious way, and what memory a generator takes.
+"""Records a second of each generator, compared with the obvious way, and peak memory of each generator.
 
-Each measurement is a process of its own, on one core. Its time is that of the processor, from the first record to the
-last byte of the last file, so that others at work on the machine change little; of three tries, ours and the plain
-one by turns, the best counts. Ours also writes the truth beside the records, the plain loop does not.
+Each measurement is a process of its own, on one core. It measures CPU time, which other load changes little, from the
+first record to the last byte of the last file. Ours and the plain loop are run by turns; the best of three tries
+counts. Ours also writes the truth beside the records, the plain loop does not.
 """
 
 import argparse
@@ -37,14 +37,14 @@ PACKAGES = ("faker", "isal", "numpy", "pyarrow")
 
 
 class Disk(Lake):
-    """A folder in a lake's place: what is measured is making records, not a server."""
+    """Folder in the place of a lake, so that no server is measured."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
-        """A new file to stream into."""
+        """Stream into a new file."""
         target = self.root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as stream:
@@ -52,12 +52,12 @@ class Disk(Lake):
 
 
 def clickstream(records: int, root: Path) -> int:
-    """A day of the simulated tracker."""
+    """Write a day of the simulated tracker; return the number of events."""
     return write_day(Folder(Disk(root), "clickstream"), Shop(7, records, 2000), DAY, LINES_A_FILE_MAX)["events"]
 
 
 def startups(records: int, root: Path) -> int:
-    """A full load of the simulated register."""
+    """Write a full load of the simulated register; return the number of changes."""
     register = Register(7, records * 100 // STARTUPS, DAY)
     return write_load(Folder(Disk(root), "startups"), register, 0, Key("1", bytes(32)), LINES_A_FILE)["changes"]
 
@@ -79,11 +79,11 @@ WORKS = {
 
 
 def measure(work: str, records: int) -> None:
-    """Do one work here, and print what it took."""
+    """Run a generator in this process; print records a CPU second and peak memory in MiB as JSON."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     pa.set_cpu_count(1)
     with tempfile.TemporaryDirectory() as root:
-        WORKS[work](100, Path(root))  # what is made once is made before
+        WORKS[work](100, Path(root))  # warms up what is made once
         start = time.process_time()
         made = WORKS[work](records, Path(root))
         seconds = time.process_time() - start
@@ -92,7 +92,7 @@ def measure(work: str, records: int) -> None:
 
 
 def measured(work: str, records: int) -> dict[str, Any]:
-    """The same in a process of its own."""
+    """Run `measure` in a process of its own; return its numbers."""
     command = [sys.executable, "-m", "bench.bench_generators", "--work", work, "--records", str(records)]
     found = subprocess.run(command, check=True, capture_output=True, text=True)
     return dict(json.loads(found.stdout))
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--plain", type=int, default=20_000, help="records that the plain loop makes")
     parser.add_argument("--memory", type=int, nargs=2, default=(100_000, 2_000_000), help="records, few and many")
     parser.add_argument("--tries", type=int, default=3)
-    parser.add_argument("--work", choices=WORKS, help="measure this alone, in this process")
+    parser.add_argument("--work", choices=WORKS, help="measure only this, in this process")
     args = parser.parse_args()
     if args.work:
         measure(args.work, args.records)

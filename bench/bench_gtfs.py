@@ -1,9 +1,9 @@
-"""How long a full-size schedule takes to be fetched, checked and written, and how much memory, beside the obvious way.
+"""Time and memory to fetch, check and write a full-size schedule, compared with the obvious way.
 
-`make bench-gtfs` runs it: a feed as large as New York's subway is served over HTTP and goes into a lake on a stack of
-its own. Each try is a process of its own, ours and the obvious way by turns, so that whatever else the machine does
-slows both alike. The obvious way unpacks the archive, reads each file with pandas as it comes and writes Parquet: it
-checks nothing, and leaves times as text.
+`make bench-gtfs` serves a feed as large as that of New York's subway over HTTP and downloads it into a lake on its own
+stack. Each try is a process of its own. Ours and the obvious way are run by turns, so that other load on the machine
+slows both alike. The obvious way unpacks the archive, reads each file with pandas and writes Parquet: it checks
+nothing, and leaves times as text.
 """
 
 import argparse
@@ -41,7 +41,7 @@ TABLES = {c.table: c for c in load_all(Path(__file__).parents[1] / "sql").values
 
 
 def full_size(stop_times: int) -> bytes:
-    """A feed of at least so many stop times: the simulated city's, its trips repeated under other ids."""
+    """Archive with at least so many stop times: the simulated city's feed, its trips repeated under other ids."""
     with zipfile.ZipFile(io.BytesIO(feed(City(seed=7, trains=4)))) as small:
         files = {name: small.read(name).decode() for name in small.namelist()}
     times = -(-stop_times // files["stop_times.txt"].count("\n"))
@@ -56,7 +56,7 @@ def full_size(stop_times: int) -> bytes:
 
 
 def ours(url: str, bucket: str) -> int:
-    """The component's work; rows of stop_times."""
+    """Download by goldline; return the number of rows of stop_times."""
     from components.transit.download_gtfs.feed_download import download_gtfs
 
     run = RunContext(
@@ -69,7 +69,7 @@ def ours(url: str, bucket: str) -> int:
 
 
 def obvious(url: str, bucket: str) -> int:
-    """What one would write in a notebook; rows of stop_times."""
+    """Download as one would in a notebook; return the number of rows of stop_times."""
     import pandas as pd
     import requests
 
@@ -88,7 +88,7 @@ def obvious(url: str, bucket: str) -> int:
 
 
 def measured(way: str, url: str, bucket: str) -> dict[str, float]:
-    """One try, in this process: rows, seconds, and what the process took of CPU and, at most, of memory."""
+    """One try in this process: number of rows, seconds, CPU seconds, peak memory in MiB."""
     begun = time.monotonic()
     rows = {"goldline": ours, "pandas": obvious}[way](url, bucket)
     seconds = time.monotonic() - begun
@@ -98,7 +98,7 @@ def measured(way: str, url: str, bucket: str) -> dict[str, float]:
 
 
 def tried(way: str, url: str, bucket: str) -> dict[str, float]:
-    """One try, in a process of its own."""
+    """One try in a process of its own; see `measured`."""
     command = [sys.executable, "-m", "bench.bench_gtfs", "--one", way, url, bucket]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -106,7 +106,7 @@ def tried(way: str, url: str, bucket: str) -> dict[str, float]:
 
 
 def compare(stop_times: int) -> bool:
-    """Print the table; whether ours keeps within its limits."""
+    """Measure and print the table; return whether goldline keeps its limits."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "gtfs.zip").write_bytes(full_size(stop_times))
@@ -143,7 +143,7 @@ def compare(stop_times: int) -> bool:
 
 
 def main() -> int:
-    """Measure."""
+    """Compare; exit code 1 if a limit is not kept."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stop-times", type=int, default=STOP_TIMES)
     parser.add_argument("--one", nargs=3, metavar=("WAY", "URL", "BUCKET"), help="one try, in this process")

@@ -1,8 +1,8 @@
-"""How long `goldline submit` takes, beside google-cloud-aiplatform doing the same, both against the stand-in.
+"""Time of `goldline submit`, compared with google-cloud-aiplatform doing the same, both against the stand-in.
 
-Each is a process of its own, as at the command line; the fastest of some tries. `its own part` is the same submit
-again in a process that has everything imported: what is left is our work and three requests. The SDK's
-`PipelineJob.submit()` would first look for the bucket, and for the project's number, which are left out.
+Each try is a process of its own, as at the command line; the fastest of TRIES counts. `its own part` is a second submit
+in a process that has everything imported: its own work and three requests. The SDK's `PipelineJob.submit()` would
+first look for the bucket, and for the project's number; both are left out.
 """
 
 import json
@@ -47,7 +47,7 @@ job.api_client.create_pipeline_job(parent=job._parent, pipeline_job=job._gca_res
 
 
 def measured(code: str, *arguments: str) -> tuple[float, float, str]:
-    """Seconds by the clock and of the processor, of the fastest of some tries; and what it printed last."""
+    """Seconds by the clock, CPU seconds and last printed line, of the fastest of TRIES."""
     found = []
     for _ in range(TRIES):
         before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -59,7 +59,7 @@ def measured(code: str, *arguments: str) -> tuple[float, float, str]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the table."""
     with tempfile.TemporaryDirectory() as name, StandIn().running() as standin:
         folder = Path(name)
         vertex = Vertex(standin)

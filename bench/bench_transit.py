@@ -1,10 +1,10 @@
-"""How fast a month of archives becomes the clean table, beside the obvious way, and how much memory months take.
+"""Time from a month of archives to the clean table, compared with the obvious way, and memory by number of months.
 
-`make bench-transit` runs it on a stack of its own. The simulated city publishes a month; each way takes the same
-archives to the same clean rows, in a process of its own. They take turns, and of each the median of nine tries counts:
-one try alone may differ by a fifth. The obvious way is the batch flow as it is run by hand: each archive is unpacked,
-each CSV uploaded and loaded with autodetection and append, and then the same clean query runs. Memory is that of
-load_month's process: once for the month, once for six, the month's archives under other dates.
+`make bench-transit` runs it on its own stack. The simulated city publishes a month; each way takes the same archives to
+the same clean rows, in a process of its own. They take turns, and the median of nine tries of each counts: a single try
+may differ by a fifth. The obvious way is the batch flow as it is run by hand: each archive is unpacked, each CSV
+uploaded and loaded with autodetection and append, and then the same clean query runs. Memory is that of load_month's
+process: once for the month, once for six, which are the month's archives under other dates.
 """
 
 import argparse
@@ -50,7 +50,7 @@ RATIO_MIN, GROWTH_MAX = 3.0, 1.25
 PACKAGES = ("pyarrow", "google-cloud-bigquery", "local-bigquery", "duckdb")
 CLEAN = "transit/stg_arrivals"
 TABLES = {c.table: c for c in contracts().values() if isinstance(c, TableContract)}
-# The archives do not say which day they are of: the trip's id tells when it started.
+# The archives do not name their day: a trip's id has the time at which it started.
 RAW = """create view bronze.{name} as
 select date(timestamp_seconds(cast(split(trip_uid, '_')[offset(0)] as int64)), 'America/New_York') as service_date,
   *, row_number() over () as _line, '' as _archive, date '{day}' as _loaded_date
@@ -58,7 +58,7 @@ from bronze.raw_{name}"""
 
 
 def prepared() -> RunContext:
-    """A run on empty tables: what another try left is gone, its landed days too."""
+    """Context of a run on empty tables: all that another try left is deleted, its landed days too."""
     lake = Lake(PROJECT, BUCKET)
     run = RunContext(
         run_id=f"bench-{uuid.uuid4().hex[:8]}",
@@ -84,7 +84,7 @@ def prepared() -> RunContext:
 
 
 def ours(run: RunContext) -> int:
-    """From archives to the clean table; its rows."""
+    """Build the clean table from archives by goldline; return its number of rows."""
     feed = download_gtfs(run, TABLES, "", simulated=True)
     history = download_history(run, "", 0, str(DAY - timedelta(days=MONTH)), str(DAY - timedelta(days=1)), True)
     load_month(run, TABLES, history.uri, feed.uri)
@@ -92,7 +92,7 @@ def ours(run: RunContext) -> int:
 
 
 def obvious(run: RunContext) -> int:
-    """The same by hand; the clean table's rows."""
+    """Build the clean table from archives by hand; return its number of rows."""
     client, lake = bigquery_client(PROJECT, "US"), Lake(PROJECT, BUCKET)
     config = bigquery.LoadJobConfig(
         autodetect=True,
@@ -124,14 +124,14 @@ def obvious(run: RunContext) -> int:
 
 
 def months(run: RunContext, count: int) -> int:
-    """Load so many months that are landed already; rows."""
+    """Load so many months that are landed already; return the number of rows of bronze.stop_times."""
     feed = download_gtfs(run, TABLES, "", simulated=True)
     loaded = load_month(run, TABLES, f"gs://{BUCKET}/bench/{count}/", feed.uri)
     return loaded.rows["bronze.stop_times"]
 
 
 def lay(count: int) -> None:
-    """Land the month's days, and under the dates before them the same days again."""
+    """Land `count` months: the month's days, and the same days again under the dates before them."""
     lake = Lake(PROJECT, BUCKET)
     landed = landed_days(lake.found(FOLDER))
     with tempfile.TemporaryDirectory() as temporary:
@@ -149,12 +149,12 @@ def lay(count: int) -> None:
 
 
 def median(tries: list[dict[str, float]]) -> dict[str, float]:
-    """The try that took neither the least time nor the most."""
+    """Numbers of the try with the median time."""
     return sorted(tries, key=lambda found: found["seconds"])[len(tries) // 2]
 
 
 def tried(way: str) -> dict[str, float]:
-    """One try, in a process of its own: rows, seconds, and what it took of memory at most."""
+    """One try in a process of its own; see `measured`."""
     command = [sys.executable, "-m", "bench.bench_transit", "--one", way]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -162,7 +162,7 @@ def tried(way: str) -> dict[str, float]:
 
 
 def measured(way: str) -> dict[str, float]:
-    """One try, in this process."""
+    """One try in this process: number of rows, seconds, CPU seconds, peak memory in MiB."""
     run = prepared()
     begun = time.monotonic()
     rows = {"goldline": ours, "obvious": obvious}[way](run) if not way.isdigit() else months(run, int(way))
@@ -172,12 +172,12 @@ def measured(way: str) -> dict[str, float]:
 
 
 def _peak() -> int:
-    """The most memory that this process held, in KiB; ru_maxrss would be its parent's where that held more."""
+    """Peak memory of this process in KiB; ru_maxrss would be its parent's if that held more."""
     return int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0])
 
 
 def compare(trains: int) -> bool:
-    """Print the table; whether ours keeps within its limits."""
+    """Measure and print the table; return whether goldline keeps its limits."""
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack.start(Path(folder))
         if stack is None:
@@ -218,7 +218,7 @@ def compare(trains: int) -> bool:
 
 
 def main() -> int:
-    """Compare; 1 where a limit is not kept."""
+    """Compare; exit code 1 if a limit is not kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trains", type=int, default=12, help="trains an hour at the busiest (default: 12)")
     parser.add_argument("--one", help=argparse.SUPPRESS)

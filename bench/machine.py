@@ -1,4 +1,4 @@
-"""What a printed measurement must tell of where and when it was made."""
+"""Description of machine and date, printed with each measurement."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def described(packages: Sequence[str]) -> str:
-    """Machine, versions and date, in two lines."""
+    """Machine, versions of Python and `packages`, and date, in two lines."""
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     memory = [int(line.split()[1]) / 2**20 for line in _lines("/proc/meminfo") if line.startswith("MemTotal")]
     cores = f"{len(os.sched_getaffinity(0))} cores of {names[0] if names else platform.machine()}"

@@ -1,7 +1,7 @@
-"""The obvious way to make what the generators make: a loop, Faker and json.dumps, a record at a time.
+"""The obvious way to make the generators' records: a loop, Faker and json.dumps, one record at a time.
 
-The fields are the same and so are the distributions in kind: how long sessions are, what is done in them, how many
-lines are late, twice or broken. Faker is asked for what one would ask it for: ids, addresses, agents, names, dates.
+Fields and kinds of distributions are the same: lengths and actions of sessions, shares of late, repeated and broken
+lines. Ids, addresses, agents, names and dates come from Faker.
 """
 
 import datetime
@@ -25,7 +25,7 @@ SECOND = datetime.timedelta(seconds=1)
 
 
 def clickstream(records: int, path: Path) -> None:
-    """About so many events of a day, as .jsonl.gz, compressed as the generator does."""
+    """Write about so many events of a day as .jsonl.gz, at the generator's compression level."""
     Faker.seed(7)
     random.seed(7)
     fake = Faker()
@@ -38,7 +38,7 @@ def clickstream(records: int, path: Path) -> None:
 
 
 def startups_load(records: int, path: Path) -> None:
-    """So many startups, as .jsonl."""
+    """Write so many startups as .jsonl."""
     Faker.seed(7)
     random.seed(7)
     fake = Faker()
@@ -48,7 +48,7 @@ def startups_load(records: int, path: Path) -> None:
 
 
 def _sent(records: Iterator[Json]) -> Iterator[str]:
-    """The records' lines, of which some come twice and some are broken off before."""
+    """Lines of the records; some come twice, some come broken off before."""
     for record in records:
         line = json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
         if random.random() < visits.CUT:
