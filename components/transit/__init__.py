@@ -1,1 +1,1 @@
-"""The flow transit: a schedule and daily archives to headways."""
+"""Flow transit: a schedule and daily archives to headways."""

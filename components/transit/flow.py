@@ -1,4 +1,4 @@
-"""A schedule and daily archives of observed trains -> arrivals, headways, and how long the next train takes."""
+"""Flow transit: a schedule and daily archives of observed trains -> arrivals, headways, predicted headways."""
 
 from kfp import dsl
 
@@ -13,14 +13,14 @@ from goldline.spec.tables import loaded_tables
 
 @dsl.pipeline
 def simulate_transit(size: str, run: str) -> None:
-    """Schedule and archives of a simulated city, in the lake."""
+    """Write the schedule and archives of a simulated city into the lake, unless `size` is none."""
     with dsl.If(size != "none", "simulated"):
         generate_transit(run=run)
 
 
 @dsl.pipeline
 def headway(train: bool, run: str, stop: str, features: dsl.Input[dsl.Artifact]) -> None:
-    """Past headways -> a judged model of the next one, registered if it was accepted."""
+    """Train a model of the next headway on past ones; evaluate it; register it if it is accepted."""
     with dsl.If(train == True, "train"):
         trained = train_headway(run=run, stop=stop, features=features)
         evaluate_and_register("headway", trained, run, "transit")
@@ -30,7 +30,7 @@ def headway(train: bool, run: str, stop: str, features: dsl.Input[dsl.Artifact])
 def transit(
     run: str, train: bool, gtfs_url: str, history_url: str, history_days: int, history_range: str, stop: str
 ) -> None:
-    """A schedule and daily archives of observed trains -> arrivals, headways, and how long the next train takes."""
+    """A schedule and daily archives of observed trains -> arrivals, headways, predicted headways."""
     schedule = download_gtfs(run=run, gtfs_url=gtfs_url)
     archives = download_history(
         run=run, history_url=history_url, history_days=history_days, history_range=history_range

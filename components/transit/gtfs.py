@@ -1,9 +1,9 @@
-"""GTFS Schedule as goldline keeps it: which files of a feed are kept, which of their columns must be there.
+"""GTFS Schedule as goldline keeps it: the kept files of a feed, their required columns, manifests and paths.
 
-Columns, types and keys are those of the tables' contracts, sql/transit/gtfs_<file>.yml; here stands what no contract
-can say. Source of names and rules: https://gtfs.org/documentation/schedule/reference/. Values are as the feed has them,
-with three exceptions: dates are dates, times are seconds after noon minus 12 hours of the service day (so 27:10:00 is
-97,800 on any day, also where a clock change makes it 23 or 25 hours long), and what is blank is NULL.
+Columns, types and keys are those of the tables' contracts, sql/transit/gtfs_<file>.yml; this module holds what no
+contract can say. Source of names and rules: https://gtfs.org/documentation/schedule/reference/. Values are as in the
+feed, with three exceptions: dates are dates, times are seconds after noon minus 12 hours of the service day (so
+27:10:00 is 97,800 on any day, also where a clock change makes it 23 or 25 hours long), and blanks are NULL.
 """
 
 import datetime
@@ -19,12 +19,12 @@ from goldline.contracts.table_contract import TableContract
 FOLDER = "bronze/gtfs"
 ARCHIVE, MANIFEST = "gtfs.zip", "manifest.json"
 PREFIX = "bronze.gtfs_"  # of the tables that files are loaded into
-FEED = f"{PREFIX}feed"  # tells of the feed as a whole, no file of it
+FEED = f"{PREFIX}feed"  # table of the feed as a whole, not of a file
 # Besides these: stops.txt, unless all service is on demand in zones; and calendar.txt or calendar_dates.txt.
 REQUIRED_FILES = ("agency", "routes", "trips", "stop_times")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-# Columns without which a file cannot be used. Rows that leave them blank are counted, and loaded all the same: so the
-# contracts do not give them the mode REQUIRED.
+# Columns that a usable file must have. Rows that leave them blank are counted and still loaded, so the contracts do not
+# give them the mode REQUIRED.
 REQUIRED_COLUMNS = {
     "agency": ("agency_name", "agency_url", "agency_timezone"),
     "stops": ("stop_id",),
@@ -37,7 +37,7 @@ REQUIRED_COLUMNS = {
     "frequencies": ("trip_id", "start_time", "end_time", "headway_secs"),
     "transfers": ("transfer_type",),
 }
-# Columns whose text is H:MM:SS and whose type is INT64, in whichever file.
+# Columns whose text is H:MM:SS and whose type is INT64, in any file.
 TIMES = frozenset(
     {"arrival_time", "departure_time", "start_time", "end_time"}
     | {"start_pickup_drop_off_window", "end_pickup_drop_off_window"}
@@ -46,12 +46,12 @@ TIMES = frozenset(
 
 @dataclass(frozen=True)
 class GtfsFile:
-    """A file of a feed that is kept.
+    """Kept file of a feed.
 
     Attributes:
         name: without `.txt`; also the name of its Parquet file.
-        columns: those that are kept, typed.
-        key: columns that identify a row, if any do.
+        columns: kept columns, typed.
+        key: columns that identify a row; empty if none do.
     """
 
     name: str
@@ -60,18 +60,18 @@ class GtfsFile:
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Columns without which the file cannot be used."""
+        """Columns that a usable file must have."""
         return REQUIRED_COLUMNS.get(self.name, ())
 
 
 def _file(name: str, key: str, columns: str) -> GtfsFile:
-    """A file from text: its columns as `name:TYPE`, a STRING where no type is given."""
+    """GtfsFile from text: columns as `name:TYPE`, or `name` for a STRING."""
     pairs = (column.partition(":") for column in columns.split())
     made = ({"name": column, "type": kind or "STRING", "description": "As GTFS has it."} for column, _, kind in pairs)
     return GtfsFile(name, tuple(Column.model_validate(column) for column in made), tuple(key.split()))
 
 
-# Files that the rules read and no table holds, so that no contract tells of them.
+# Files that the rules read and no table holds, so they have no contract.
 NOT_LOADED = (
     _file(
         "shapes",
@@ -93,36 +93,36 @@ NOT_LOADED = (
 
 
 def contracts_by_file(contracts: Mapping[str, TableContract]) -> dict[str, TableContract]:
-    """The contracts of the tables that a feed's files are loaded into, by the file's name."""
+    """Contracts of the tables that a feed's files are loaded into, by name of the file."""
     return {t.removeprefix(PREFIX): c for t, c in contracts.items() if t.startswith(PREFIX) and t != FEED}
 
 
 def kept_files(contracts: Mapping[str, TableContract]) -> dict[str, GtfsFile]:
-    """The files of a feed that are kept, by name.
+    """Kept files of a feed, by name.
 
     Args:
-        contracts: by table; the columns and keys of `bronze.gtfs_...` are those of the files.
+        contracts: contracts by table; those of `bronze.gtfs_...` give the files' columns and keys.
 
     Raises:
-        LookupError: no contract of a file that the rules read.
+        LookupError: a file that the rules read has no contract.
     """
     files = {file.name: file for file in NOT_LOADED}
     files |= {name: GtfsFile(name, c.columns, c.primary_key) for name, c in contracts_by_file(contracts).items()}
     if missing := [f"{PREFIX}{name}" for name in REQUIRED_COLUMNS if name not in files]:
-        raise LookupError(f"expected the contracts of all files that a feed is checked by, {', '.join(missing)} lack")
+        raise LookupError(f"expected a contract of each file that a feed is checked by, {', '.join(missing)} lack")
     return files
 
 
 class Finding(BaseModel):
-    """What a check of a feed caught.
+    """Finding of a feed's check.
 
     Attributes:
-        level: `error`: the feed cannot be used; `warning`: it can, but for what is counted.
-        code: the rule's name, the same for all feeds.
-        file: such as `stops.txt`; empty: the feed as a whole.
+        level: `error`: the feed cannot be used; `warning`: it can, the problem is counted.
+        code: name of the rule, the same for all feeds.
+        file: file name, such as `stops.txt`; empty: the feed as a whole.
         text: what was expected and what came, with an example.
-        count: rows or values.
-        line: the first such row, if it is known; the header is row 1, blank lines do not count.
+        count: number of affected rows or values.
+        line: first affected row, if known; the header is row 1, blank lines do not count.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -136,7 +136,7 @@ class Finding(BaseModel):
 
 
 class FeedFile(BaseModel):
-    """A file of a feed as Parquet: its rows, and the columns that the feed has (the others are NULL)."""
+    """File of a feed as Parquet: number of rows, and the columns that the feed has (the others are NULL)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -145,13 +145,13 @@ class FeedFile(BaseModel):
 
 
 class FeedManifest(BaseModel):
-    """What a feed's folder holds; written last, so that a folder without it does not count.
+    """Manifest of a feed's folder; written last, so that a folder without it does not count.
 
     Attributes:
-        url: where the archive came from.
+        url: URL of the archive.
         unknown_files: members that are not kept as Parquet (they stay in the archive).
-        unknown_columns: by file, columns that are not kept; likewise.
-        service_from: the first date on which any service runs; service_to: the last.
+        unknown_columns: columns that are not kept, by file; likewise.
+        service_from: first date on which any service runs; service_to: the last.
         layout: fingerprint of the Parquet files' schemas.
     """
 
@@ -172,17 +172,17 @@ class FeedManifest(BaseModel):
 
 
 def layout(files: Mapping[str, GtfsFile]) -> str:
-    """Fingerprint of all schemas, the manifest's too: a feed that was kept under others is kept anew."""
+    """Fingerprint of all schemas, the manifest's too: a feed stored under other schemas is stored again."""
     schemas = {name: [(c.name, c.type) for c in file.columns] for name, file in files.items()}
     whole = [*sorted(schemas.items()), *FeedManifest.model_fields]
     return hashlib.sha256(repr(whole).encode()).hexdigest()[:16]
 
 
 def feed_folder(sha256: str) -> str:
-    """Where a feed lies in the lake, by its archive's checksum."""
+    """Path in the lake of a feed's folder, by its archive's SHA-256."""
     return f"{FOLDER}/feed={sha256[:16]}"
 
 
 def current_path(url: str) -> str:
-    """Where the lake says which feed a URL gave last."""
+    """Path in the lake of the pointer to the feed that a URL gave last."""
     return f"{FOLDER}/current/{hashlib.sha256(url.encode()).hexdigest()[:16]}.json"

@@ -1,9 +1,9 @@
-"""Daily history archives as goldline keeps them: what they hold, where a landed day lies, and what its manifest says.
+"""Daily history archives as goldline keeps them: their columns, paths of landed days, manifests.
 
 The format is that of https://subwaydata.nyc: a .tar.xz a day with two CSV files. Moments are epoch seconds.
 
-A day's manifest is metadata of the object that is written last. So one listing tells of all days, however many, and
-there is no moment at which the manifest and what it tells of are not both there.
+A day's manifest is metadata of the object that is written last. So one listing finds all days, however many, and
+manifest and files appear in the same moment.
 """
 
 import datetime
@@ -18,13 +18,13 @@ from goldline.lake import Found
 LOG = logging.getLogger(__name__)
 
 FOLDER = "bronze/transit_history"
-DATE = "YYYY-MM-DD"  # stands in a URL for the date
+DATE = "YYYY-MM-DD"  # placeholder of the date in a URL
 SIMULATED = "simulated/transit"
 SIMULATED_FEED = f"{SIMULATED}/gtfs.zip"
 SIMULATED_ARCHIVE = f"{SIMULATED}/history/subwaydatanyc_{DATE}_csv.tar.xz"
-SHORT = 16  # digits of a checksum that tell archives apart in paths and tables
-DAY_MANIFEST = "goldline-day"  # its key among the metadata
-LAST = "trips"  # the file that is written last, and bears it
+SHORT = 16  # digits of a checksum that identify an archive in paths and tables
+DAY_MANIFEST = "goldline-day"  # key of the manifest in the metadata
+LAST = "trips"  # the file that is written last, with the manifest
 LAST_PATH = re.compile(rf"/service_date=\d{{4}}-\d\d-\d\d/[0-9a-f]+/{LAST}\.csv\.gz$")
 GZIP = 16 + 15  # zlib's wbits of a gzip file
 
@@ -39,15 +39,15 @@ COLUMNS = {
 
 
 class HistoryFile(BaseModel):
-    """A landed CSV file, gzipped.
+    """Landed CSV file, gzipped.
 
     Attributes:
-        path: in the bucket.
-        sha256: of the object, as it is stored.
-        md5: likewise, in base64, as Cloud Storage tells it of an object.
-        bytes: of the object.
-        lines: without the header.
-        columns: the header.
+        path: path in the bucket.
+        sha256: checksum of the object, as it is stored.
+        md5: likewise, in base64, as Cloud Storage gives it.
+        bytes: size of the object.
+        lines: number of lines without the header.
+        columns: names in the header.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,12 +61,12 @@ class HistoryFile(BaseModel):
 
 
 class DayManifest(BaseModel):
-    """What a landed day holds; written with its last file, so that a day without it does not count.
+    """Manifest of a landed day; written with its last file, so that a day without it does not count.
 
     Attributes:
-        sha256: of the archive; bytes likewise.
-        landed_at: when: of several archives of a day, the one that was landed last counts.
-        run_date: date of the run that landed it: what counts as new goes by it.
+        sha256: checksum of the archive; `bytes` is its size.
+        landed_at: moment of landing; of several archives of a day, the last one landed counts.
+        run_date: date of the run that landed it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -82,22 +82,22 @@ class DayManifest(BaseModel):
     files: dict[str, HistoryFile]
 
     def metadata_of(self, file: str) -> dict[str, str]:
-        """What one of the day's files bears as metadata: the last one bears the manifest, another nothing."""
+        """Object metadata for a landed file; only the last file carries the day's manifest."""
         return {DAY_MANIFEST: self.model_dump_json()} if file == LAST else {}
 
 
 def day_folder(day: datetime.date) -> str:
-    """Where a day lies in the lake."""
+    """Path in the lake of a day's folder."""
     return f"{FOLDER}/service_date={day}"
 
 
 def file_path(day: datetime.date, sha256: str, name: str) -> str:
-    """Where one of its CSV files lies, of the archive with that checksum."""
+    """Path in the lake of a day's CSV file `name`, landed from the archive with this SHA-256."""
     return f"{day_folder(day)}/{sha256[:SHORT]}/{name}.csv.gz"
 
 
 def landed_days(listed: Iterable[Found]) -> dict[datetime.date, DayManifest]:
-    """The days that a listing of the lake tells of, in their order."""
+    """Manifests in a listing of the lake, by day, the earliest first."""
     days: dict[datetime.date, DayManifest] = {}
     for found in listed:
         if not LAST_PATH.search(found.path):
@@ -114,20 +114,20 @@ def landed_days(listed: Iterable[Found]) -> dict[datetime.date, DayManifest]:
 
 
 def day_url(url: str, day: datetime.date) -> str:
-    """The address of a day's archive."""
+    """URL of a day's archive."""
     return url.replace(DATE, day.isoformat())
 
 
 def member(day: datetime.date, name: str) -> str:
-    """The name of a CSV file in a day's archive."""
+    """Name of a CSV file in a day's archive."""
     return f"subwaydatanyc_{day}_{name}.csv"
 
 
 def simulated_gtfs_url(bucket: str) -> str:
-    """Where the simulated city's schedule lies."""
+    """URL of the simulated city's schedule."""
     return f"gs://{bucket}/{SIMULATED_FEED}"
 
 
 def simulated_history_url(bucket: str) -> str:
-    """Where the simulated city's archives lie."""
+    """URL of the simulated city's archives, with DATE in it."""
     return f"gs://{bucket}/{SIMULATED_ARCHIVE}"

@@ -1,1 +1,1 @@
-"""Bring a GTFS Schedule feed into the lake: checked, as it came and as typed Parquet."""
+"""Download a GTFS Schedule feed into the lake: checked, as the original archive and as typed Parquet."""

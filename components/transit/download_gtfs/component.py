@@ -7,7 +7,7 @@ from goldline.spec.task import task
 
 @task(memory="4G")
 def download_gtfs(run: str, gtfs_url: str, feed: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics]) -> None:
-    """Bring the schedule into the lake, as it came and as typed Parquet; what is no feed leaves the last one."""
+    """Download the schedule into the lake as archive and typed Parquet; an unusable one leaves the last in place."""
     from components.transit.download_gtfs.feed_download import download_gtfs
     from goldline.runs.context import RunContext
     from goldline.runs.run_files import load_catalog

@@ -1,4 +1,4 @@
-"""Unpack a feed's archive, which nobody vouches for: known files only, under names of our own, never past a limit."""
+"""Safe unpacking of an untrusted feed archive: known files only, under our own names, within a size limit."""
 
 import re
 import stat
@@ -14,7 +14,7 @@ from components.transit.gtfs import Finding
 CHUNK = 1 << 20
 UNPACKED_MAX = 4 << 30  # bytes; the largest public feeds unpack to about half of that
 MEMBERS_MAX = 1000
-ENCRYPTED = 0x1  # a flag of a member: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.4.4
+ENCRYPTED = 0x1  # flag of a member: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.4.4
 
 
 class FeedError(RuntimeError):
@@ -27,15 +27,15 @@ class FeedError(RuntimeError):
 
 
 class ArchiveError(ValueError):
-    """The archive cannot be unpacked, or must not be."""
+    """The archive is damaged, of another format, or unsafe to unpack."""
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What an archive held.
+    """Content of an archive.
 
     Attributes:
-        files: the unpacked files, by the name of their GTFS file.
+        files: paths of the unpacked files, by name of the GTFS file.
         unknown: names of members that were left in the archive.
     """
 
@@ -44,13 +44,13 @@ class Unpacked:
 
 
 def unpack(archive: Path, folder: Path, names: Iterable[str], unpacked_max: int = UNPACKED_MAX) -> Unpacked:
-    """Unpack the files that are kept.
+    """Unpack the kept files.
 
     Args:
-        archive: the .zip file.
-        folder: where the files go, each as `<name>.txt`, whatever its member is called.
-        names: of the files that are kept, without `.txt`.
-        unpacked_max: bytes that all members may come to, by what they declare and by what really comes.
+        archive: path of the .zip file.
+        folder: target folder; each file becomes `<name>.txt` in it.
+        names: names of the kept files, without `.txt`.
+        unpacked_max: most bytes of all members, as declared and as unpacked.
 
     Raises:
         ArchiveError: it is no zip archive, is truncated or damaged, has a member whose name leaves the folder or that

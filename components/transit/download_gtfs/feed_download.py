@@ -1,8 +1,7 @@
-"""Download a GTFS Schedule feed, check it, and keep it in the lake as it came and as typed Parquet.
+"""Download a GTFS Schedule feed, check it, and keep it in the lake as the original archive and as typed Parquet.
 
-A feed lies in a folder named after its archive's checksum, and its manifest is written last: a folder without one does
-not count, and a feed that is there already is not written again. A feed that cannot be used is refused as a whole, so
-that the last good one stays.
+A feed lies in a folder named after its archive's checksum. Its manifest is written last: a folder without one does not
+count. A feed that the lake has is not written again. An unusable feed is refused as a whole; the last good one stays.
 """
 
 import json
@@ -40,16 +39,16 @@ from goldline.runs.records import CheckResult, Record, now, recorded
 
 LOG = logging.getLogger(__name__)
 Files = Mapping[str, GtfsFile]
-SHOWN = 20  # findings in a log
+SHOWN = 20  # most findings in a log
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """A feed in the lake.
+    """Feed in the lake.
 
     Attributes:
-        uri: its folder.
-        is_new: whether this run brought it; if not, the lake had it already.
+        uri: gs:// address of its folder.
+        is_new: whether this run downloaded it; if not, the lake had it already.
     """
 
     uri: str
@@ -57,14 +56,14 @@ class Downloaded:
     is_new: bool
 
     def summary(self) -> dict[str, str | int]:
-        """What the artifact tells of itself."""
+        """Metadata of the artifact."""
         found = Counter(f.level for f in self.manifest.findings)
         about = {"sha256": self.manifest.sha256, "url": self.manifest.url, "fetched_at": self.manifest.fetched_at}
         return {**about, "warnings": found["warning"], "unknown_files": ", ".join(self.manifest.unknown_files)}
 
     @property
     def counts(self) -> dict[str, int | float]:
-        """Rows by file, values or rows by finding, and whether the feed is new."""
+        """Number of bytes, rows by file, rows or values by finding; `is_new` as 0 or 1."""
         rows = {name: file.rows for name, file in self.manifest.files.items()}
         found = {f"{f.file.removesuffix('.txt')}_{f.code}": f.count for f in self.manifest.findings}
         return {"is_new": int(self.is_new), "bytes": self.manifest.bytes, **rows, **found}
@@ -77,18 +76,18 @@ def download_gtfs(
     simulated: bool = False,
     fetcher: Fetcher | None = None,
 ) -> Downloaded:
-    """Bring a feed into the lake, unless it is there.
+    """Download a feed into the lake, unless it is there.
 
     Args:
         run: the run's context.
-        contracts: of the tables that its files are loaded into, by table.
-        gtfs_url: the archive's address, http(s):// or gs://.
-        simulated: whether the simulated city's feed is taken instead.
-        fetcher: how it is fetched; None: with the usual patience.
+        contracts: contracts of the tables that its files are loaded into, by table.
+        gtfs_url: URL of the archive, http(s):// or gs://.
+        simulated: whether to take the simulated city's feed instead.
+        fetcher: HTTP client; None: one with the usual limits.
 
     Raises:
-        FeedError: what came is no feed that can be used; the findings are in the task's record too.
-        FetchError: nothing came.
+        FeedError: the feed cannot be used; the findings are in the task record too.
+        FetchError: the download failed.
     """
     files = kept_files(contracts)
     url = simulated_gtfs_url(run.bucket) if simulated else gtfs_url
@@ -126,7 +125,7 @@ def _download(run: RunContext, files: Files, url: str, fetcher: Fetcher) -> Down
 
 
 def _current(lake: Lake, files: Files, url: str) -> FeedManifest | None:
-    """The feed that the URL gave last, under the version that the server called it."""
+    """Manifest of the feed that the URL gave last, with the etag of that answer; None if there is none."""
     try:
         pointer = json.loads(lake.read_text(current_path(url)))
     except LakeError:
@@ -136,7 +135,7 @@ def _current(lake: Lake, files: Files, url: str) -> FeedManifest | None:
 
 
 def _kept(lake: Lake, files: Files, sha256: str) -> FeedManifest | None:
-    """A feed's manifest, if the lake has it whole and as the present schemas want it."""
+    """Manifest of a feed, if the lake has it complete and under the present schemas."""
     try:
         content = json.loads(lake.read_text(f"{feed_folder(sha256)}/{MANIFEST}"))
     except LakeError:
@@ -182,7 +181,7 @@ def _keep(lake: Lake, files: Files, url: str, fetched: Fetched, folder: Path) ->
 
 
 def _findings(feed: dict[str, Read], unpacked: Unpacked) -> list[Finding]:
-    """What is wrong; the rules that look across files only once each file is there and can be read."""
+    """Findings of a feed; rules across files run only if each file is there and can be read."""
     found = [f for content in feed.values() for f in content.findings]
     found += rules.missing_files(feed, unpacked.unknown)
     if not any(f.level == "error" for f in found):
@@ -194,7 +193,7 @@ def _findings(feed: dict[str, Read], unpacked: Unpacked) -> list[Finding]:
 
 
 def _covers(run: RunContext, manifest: FeedManifest) -> CheckResult:
-    """Whether the schedule tells of the run's date at all: an old feed, or one that is published early, does not."""
+    """Check that the schedule covers the run date: an old feed, or one that is published early, does not."""
     is_covered = manifest.service_from <= run.run_date <= manifest.service_to
     span = f"{manifest.service_from} to {manifest.service_to}"
     if not is_covered:

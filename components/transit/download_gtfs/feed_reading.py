@@ -1,7 +1,7 @@
-"""Read a file of a feed as a typed table, and count what cannot be read.
+"""Read a file of a feed as a typed table, and count unreadable values.
 
 Every value is first read as text. Then each distinct text of a column is converted once, since times, dates and ids
-repeat: that is what makes it fast without giving up on knowing what was wrong.
+repeat. That is fast, and still finds what was wrong.
 """
 
 import codecs
@@ -20,19 +20,19 @@ from goldline.contracts.columns import Column
 
 HEADER_MAX = 1 << 20  # bytes
 BLOCK = 8 << 20
-FALLBACK = "latin-1"  # any byte is a character of it
+FALLBACK = "latin-1"  # decodes any byte
 
 
 @dataclass
 class Read:
-    """A file as read.
+    """File of a feed, as read.
 
     Attributes:
-        file: which one.
-        table: all its columns that are kept, NULL where the feed does not have them.
-        columns: those that it has.
-        unknown: columns that it has besides.
-        findings: what could not be read.
+        file: description of the file.
+        table: all kept columns, typed; NULL if the feed lacks them.
+        columns: kept columns that the feed has.
+        unknown: other columns that the feed has.
+        findings: problems of the file.
     """
 
     file: GtfsFile
@@ -67,7 +67,7 @@ def read(file: GtfsFile, path: Path) -> Read:
     for column in there:
         position = texts.column_names.index(str(header.index(column.name)))
         typed = _typed(texts.column(position), column, column.name in TIMES)
-        texts = texts.remove_column(position)  # memory: the text of a column is not needed beside its values
+        texts = texts.remove_column(position)  # frees memory: the text of a column is not needed beside its values
         columns[column.name] = typed.values
         if typed.bad:
             text = f"expected {typed.expected}, got {typed.example!r}"
@@ -79,7 +79,7 @@ def read(file: GtfsFile, path: Path) -> Read:
 
 
 class _Findings:
-    """What is found in one file."""
+    """Findings of one file."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -125,7 +125,7 @@ def _header(path: Path, encoding: str) -> list[str]:
 
 
 def _texts(path: Path, encoding: str, width: int) -> tuple[pa.Table, list[int]]:
-    """All values as text, and the lines of rows that are longer or shorter than the header."""
+    """All values as text, and the line numbers of rows that are longer or shorter than the header."""
     names = [str(number) for number in range(width)]
     schema = pa.schema([(name, pa.string()) for name in names])
     ragged: dict[int, str] = {}
@@ -157,7 +157,7 @@ def _texts(path: Path, encoding: str, width: int) -> tuple[pa.Table, list[int]]:
 
 @dataclass(frozen=True)
 class _Typed:
-    """A column as its type: what is blank or cannot be read is NULL, and of the latter how many, and the first."""
+    """Typed column: blank and unreadable values are NULL; `bad` counts the latter, `example`, `line` are the first."""
 
     values: pa.Array
     expected: str
@@ -183,7 +183,7 @@ def _typed(texts: pa.ChunkedArray, column: Column, is_time: bool) -> _Typed:
 
 
 def _matching(texts: pa.Array, pattern: str) -> pa.Array:
-    """The texts that match, and NULL for the others."""
+    """Texts that match the pattern, NULL in the place of others."""
     return pc.if_else(pc.match_substring_regex(texts, pattern), texts, pa.scalar(None, pa.string()))
 
 

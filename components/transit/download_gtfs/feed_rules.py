@@ -1,7 +1,7 @@
-"""The rules that a feed must keep as a whole: files that belong together, keys, references, times along a trip.
+"""Rules for a feed as a whole: required files, keys, references, times along a trip.
 
-Source: https://gtfs.org/documentation/schedule/reference/. An error makes the feed useless, so that the last good one
-stays; a warning is counted, and the feed is used.
+Source: https://gtfs.org/documentation/schedule/reference/. An error makes the feed unusable, and the last good one
+stays. A warning is counted, and the feed is used.
 """
 
 import datetime
@@ -21,8 +21,8 @@ from components.transit.gtfs import REQUIRED_FILES, WEEKDAYS, Finding
 Feed = Mapping[str, Read]
 Integers = npt.NDArray[np.int64]
 ZONES = "locations.geojson"  # with it, service on demand needs no stops
-BLANK = -1  # of a time: NULL has no number
-# A column, and where its values must be found: in any of these.
+BLANK = -1  # stands for NULL in arrays of times
+# Foreign keys: a column, and the columns of which one must hold each of its values.
 REFERENCES = {
     ("routes", "agency_id"): (("agency", "agency_id"),),
     ("trips", "route_id"): (("routes", "route_id"),),
@@ -39,14 +39,14 @@ REFERENCES = {
 
 @dataclass(frozen=True)
 class Dates:
-    """The first and the last date on which any service runs."""
+    """First and last date on which any service runs."""
 
     first: datetime.date
     last: datetime.date
 
 
 def missing_files(feed: Feed, members: list[str]) -> Iterator[Finding]:
-    """Files without which a feed cannot be used: absent, or without rows."""
+    """Findings of required files that are absent or have no rows; `members` are the archive's other files."""
     needed: list[tuple[str, ...]] = [(name,) for name in REQUIRED_FILES]
     needed += [] if ZONES in members else [("stops",)]
     needed.append(("calendar", "calendar_dates"))
@@ -61,7 +61,7 @@ def missing_files(feed: Feed, members: list[str]) -> Iterator[Finding]:
 
 
 def check(feed: Feed) -> Iterator[Finding]:
-    """All other rules; those that nothing breaks give a finding with a count of zero."""
+    """Findings of all other rules; a rule that is kept gives a finding with a count of 0."""
     yield from _agencies(feed)
     yield from _blanks(feed)
     yield from _keys(feed)
@@ -70,7 +70,7 @@ def check(feed: Feed) -> Iterator[Finding]:
 
 
 def dates(feed: Feed) -> Dates | None:
-    """When the feed's service runs; None if on no date at all."""
+    """Dates of the feed's service; None if it has no service on any date."""
     found: list[datetime.date] = []
     if "calendar" in feed:
         table = feed["calendar"].table
@@ -136,7 +136,7 @@ def _keys(feed: Feed) -> Iterator[Finding]:
 
 
 def _numbered(table: pa.Table) -> Integers:
-    """A number for each row, the same for rows that are alike."""
+    """Number of each row, the same for equal rows; shape (rows,)."""
     numbers = np.zeros(table.num_rows, np.int64)
     for column in table.columns:
         encoded = pc.dictionary_encode(column.combine_chunks())

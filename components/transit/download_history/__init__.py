@@ -1,1 +1,1 @@
-"""Bring daily history archives into the lake: checked, one day at a time."""
+"""Download daily history archives into the lake: checked, one day at a time."""

@@ -14,7 +14,7 @@ def download_history(
     history: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Land the days that are new in the lake, each whole or not at all; a corrupt day is an error of that day alone."""
+    """Land new days in the lake, each whole or not at all; a corrupt day is an error of that day alone."""
     from components.transit.download_history.history_download import download_history
     from goldline.runs.context import RunContext
 

@@ -1,4 +1,4 @@
-"""Take a day's CSV files out of its archive, which nobody vouches for: streamed, bounded, under our own names."""
+"""Safe extraction of a day's CSV files from an untrusted archive: streamed, bounded, under our own names."""
 
 import base64
 import codecs
@@ -17,7 +17,7 @@ from components.transit.history import COLUMNS, GZIP, member
 
 CHUNK = 1 << 18
 UNPACKED_MAX = 256 << 20  # bytes; a day of New York's subway comes to about 20 MB
-XZ_MEMORY = 128 << 20  # bytes that the archive may make the decoder take; xz -9 needs 65 MiB
+XZ_MEMORY = 128 << 20  # most bytes of memory of the decoder; xz -9 needs 65 MiB
 GZIP_LEVEL = 1
 REQUIRED = {
     "stop_times": {"trip_uid", "stop_id", "arrival_time", "departure_time"},
@@ -26,17 +26,17 @@ REQUIRED = {
 
 
 class ArchiveError(ValueError):
-    """The archive is corrupt, is none, or is not safe to unpack."""
+    """The archive is corrupt, of another format, or unsafe to unpack."""
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """A CSV file, gzipped.
+    """Extracted CSV file, gzipped.
 
     Attributes:
-        md5: in base64.
-        lines: without the header.
-        columns: the header.
+        md5: checksum of the gzipped file, in base64; `sha256` in hexadecimal digits.
+        lines: number of lines without the header.
+        columns: names in the header.
     """
 
     path: Path
@@ -48,13 +48,13 @@ class Extracted:
 
 
 def extract(archive: Path, day: datetime.date, folder: Path, unpacked_max: int = UNPACKED_MAX) -> dict[str, Extracted]:
-    """Take out a day's files.
+    """Extract a day's CSV files, by name.
 
     Args:
-        archive: a .tar.xz file.
-        day: whose files it must hold.
-        folder: where the files go, each as `<name>.csv.gz`, the text as it came.
-        unpacked_max: bytes that the archive may unpack to, all of its members counted.
+        archive: path of a .tar.xz file.
+        day: date whose files it must hold.
+        folder: target folder; each file becomes `<name>.csv.gz`, its text unchanged.
+        unpacked_max: most bytes that the archive may unpack to, all of its members counted.
 
     Raises:
         ArchiveError: it is no such archive, is truncated or damaged, has a member whose name leaves the folder or that
@@ -76,7 +76,7 @@ def extract(archive: Path, day: datetime.date, folder: Path, unpacked_max: int =
                     stream = tar.extractfile(info)
                     if stream is not None:
                         found[name] = _gzipped(stream, name, folder / f"{name}.csv.gz")
-            while unpacked.read(CHUNK):  # behind the last member, where the checksums are
+            while unpacked.read(CHUNK):  # to the end, after the last member, where the checksums are
                 pass
     except (lzma.LZMAError, tarfile.TarError, EOFError) as error:
         raise ArchiveError(f"{_looks_like(archive)} ({error})") from error
@@ -86,7 +86,7 @@ def extract(archive: Path, day: datetime.date, folder: Path, unpacked_max: int =
 
 
 class _Unxz:
-    """The unpacked bytes of an .xz file: bounded in size, and in the memory that unpacking takes."""
+    """Stream of the unpacked bytes of an .xz file, bounded in size and in the decoder's memory."""
 
     def __init__(self, stream: IO[bytes], most: int) -> None:
         self._stream = stream
@@ -95,7 +95,7 @@ class _Unxz:
         self._decoder = self._new()
 
     def read(self, size: int) -> bytes:
-        """At most so many bytes; none at the end."""
+        """Read at most `size` bytes; none at the end."""
         while not self._decoder.eof or self._next_stream():
             packed = self._stream.read(CHUNK) if self._decoder.needs_input else b""
             if self._decoder.needs_input and not packed:
@@ -109,7 +109,7 @@ class _Unxz:
         return b""
 
     def _next_stream(self) -> bool:
-        """Whether another stream follows: an .xz file may consist of several, one behind the other."""
+        """Go on to the next stream, if there is one: an .xz file may be several streams, one after the other."""
         rest = (self._decoder.unused_data or self._stream.read(CHUNK)).lstrip(b"\0")
         if not rest:
             return False
@@ -131,7 +131,7 @@ def _check_member(info: tarfile.TarInfo) -> None:
 
 
 def _gzipped(stream: IO[bytes], name: str, path: Path) -> Extracted:
-    """Gzip a CSV file without a time stamp: on machines of one kind, the same text gives the same bytes."""
+    """Gzip a CSV file without a time stamp, so that on machines of one kind the same text gives the same bytes."""
     header = stream.readline(CHUNK)
     columns = header.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace").strip().split(",")
     if missing := REQUIRED[name] - set(columns):

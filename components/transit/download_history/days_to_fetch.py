@@ -1,4 +1,4 @@
-"""Which days are asked for, and what becomes of each."""
+"""Days to ask for, and the outcome of each."""
 
 import datetime
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Literal
 from goldline.runs.context import EPOCH, RunContext
 
 DAY = datetime.timedelta(days=1)
-# A day's archive is published about 07:00 of the next; the nightly run at 02:00 comes before that for the run's date,
-# and a day before it may be late.
+# A day's archive is published about 07:00 of the next day: the nightly run at 02:00 is too early for that of its run
+# date, and the one of the day before may be late.
 PENDING_DAYS = 2
 Status = Literal["SUCCESS", "SKIPPED", "PENDING", "NOT_FOUND", "ERROR"]
 STATUSES: tuple[Status, ...] = ("SUCCESS", "SKIPPED", "PENDING", "NOT_FOUND", "ERROR")
@@ -17,12 +17,12 @@ BAD: tuple[Status, ...] = ("NOT_FOUND", "ERROR")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one day.
+    """Outcome of one day.
 
     Attributes:
-        status: SUCCESS: it was landed; SKIPPED: it was there, and whole; PENDING: it is not published yet; NOT_FOUND:
-            it is not published, and should be; ERROR: it could not be had, or is corrupt.
-        reason: of an ERROR.
+        status: SUCCESS: landed; SKIPPED: was there, and whole; PENDING: not published yet; NOT_FOUND: should be
+            published, and is not; ERROR: could not be downloaded, or is corrupt.
+        reason: message of an ERROR.
     """
 
     day: datetime.date
@@ -31,13 +31,13 @@ class Outcome:
 
 
 def asked(run: RunContext, days: int, first: str = "", last: str = "") -> list[datetime.date]:
-    """The days to look for.
+    """Days to look for, the earliest first.
 
     Args:
         run: the run's context.
-        days: how many days up to the run's date are looked back to; more where the flow's last nights failed.
-        first: YYYY-MM-DD: look back to that day instead.
-        last: YYYY-MM-DD: look no further than to that day; empty: to the run's date.
+        days: number of days up to the run date; more are taken if the flow's last nights failed.
+        first: first day instead, YYYY-MM-DD; empty: by `days`.
+        last: last day, YYYY-MM-DD; empty: the run date.
 
     Raises:
         ValueError: there is no day from `first` to `last`.
@@ -53,5 +53,5 @@ def asked(run: RunContext, days: int, first: str = "", last: str = "") -> list[d
 
 
 def absent(run: RunContext, day: datetime.date) -> Status:
-    """What it means that there is no archive of a day."""
+    """Status of a day without an archive: PENDING while it may still be published, else NOT_FOUND."""
     return "PENDING" if day > run.run_date - DAY * PENDING_DAYS else "NOT_FOUND"

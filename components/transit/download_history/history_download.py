@@ -1,8 +1,8 @@
 """Land daily history archives in the lake, in parallel, each day whole or not at all.
 
-A day's files lie in a folder named after its archive's checksum; the last one bears the day's manifest, and only with
-it does the day count. So a run that is interrupted goes on where it stopped. A day that is there, and whole by the
-sizes and checksums that its manifest recorded, is not fetched again.
+A day's files lie in a folder named after its archive's checksum. The last file carries the day's manifest; a day
+without one does not count. So an interrupted run goes on where it stopped. A day whose files have the sizes and
+checksums of its manifest is not fetched again.
 """
 
 import datetime
@@ -34,8 +34,8 @@ from goldline.runs.context import RunContext
 from goldline.runs.records import CheckResult, now, recorded
 
 LOG = logging.getLogger(__name__)
-WORKERS = 6  # archives in the works at once: so many requests a public source bears
-ERROR_SHARE = 0.25
+WORKERS = 6  # parallel downloads, as many as a public source tolerates
+ERROR_SHARE = 0.25  # of the days that may fail
 PATIENCE = DownloadLimits(whole=300.0, size_max=256 << 20)  # an archive has about 1 MB
 
 
@@ -45,17 +45,17 @@ class HistoryError(RuntimeError):
 
 @dataclass(frozen=True)
 class Landed:
-    """What became of the days that were asked for."""
+    """Outcomes of the days that were asked for."""
 
     uri: str
     outcomes: list[Outcome]
 
     def days(self, status: Status) -> list[Outcome]:
-        """The days of one status."""
+        """Outcomes with one status."""
         return [o for o in self.outcomes if o.status == status]
 
     def summary(self) -> dict[str, str | int]:
-        """What the artifact tells of itself: days by status, and the bad ones by name."""
+        """Metadata of the artifact: first and last day, number of days by status, the bad ones by name."""
         named = {status: ", ".join(str(o.day) for o in self.days(status)) for status in BAD if self.days(status)}
         span = {"first": str(self.outcomes[0].day), "last": str(self.outcomes[-1].day)}
         return {
@@ -66,7 +66,7 @@ class Landed:
 
     @property
     def counts(self) -> dict[str, int | float]:
-        """Days by status."""
+        """Number of days by status."""
         found = Counter(o.status for o in self.outcomes)
         return {status.lower(): found[status] for status in STATUSES}
 
@@ -86,18 +86,18 @@ def download_history(
 
     Args:
         run: the run's context.
-        history_url: an archive's address, with YYYY-MM-DD where the date goes; http(s):// or gs://.
-        days: how many days up to the run's date are looked back to.
-        first: YYYY-MM-DD: look back to that day instead.
-        last: YYYY-MM-DD: look no further than to that day.
-        simulated: whether the simulated city's archives are taken instead: by default all that there are.
-        fetcher: how they are fetched; None: with the usual patience.
-        refetch: whether days that are there are fetched again, if the source has another version of them.
-        error_share: of the days; if more of them end as ERROR, the task fails.
+        history_url: URL of an archive, with YYYY-MM-DD in the place of the date; http(s):// or gs://.
+        days: number of days up to the run date to ask for.
+        first: first day instead, YYYY-MM-DD; empty: by `days`.
+        last: last day, YYYY-MM-DD; empty: the run date.
+        simulated: whether to take the simulated city's archives instead: by default all that there are.
+        fetcher: HTTP client; None: one with the usual limits.
+        refetch: whether to fetch landed days again, if the source has another version of them.
+        error_share: share of days; if more end as ERROR, the task fails.
 
     Raises:
-        HistoryError: more days failed than may, which it names; or the lake holds simulated days where real ones are
-            asked for, or the other way round.
+        HistoryError: more days failed than allowed (it names them); or the lake holds simulated days where real ones
+            are asked for, or the other way round.
         ValueError: there is no day from `first` to `last`, or the URL has no YYYY-MM-DD.
     """
     lake = Lake(run.project, run.bucket)
@@ -122,7 +122,7 @@ def download_history(
 
 
 class _Landing:
-    """Lands days; what the lake has of them is listed once for all."""
+    """Landing of days; the lake is listed once for all of them."""
 
     def __init__(
         self, run: RunContext, lake: Lake, url: str, wanted: list[datetime.date], fetcher: Fetcher, refetch: bool
@@ -140,7 +140,7 @@ class _Landing:
         """Land a day, unless it is there.
 
         Raises:
-            HistoryError: it is there, from another city.
+            HistoryError: the lake has the day of another city, simulated or real.
         """
         manifest = self._whole(day)
         if manifest and not self.refetch:
@@ -160,7 +160,7 @@ class _Landing:
         return Outcome(day, "SUCCESS")
 
     def _whole(self, day: datetime.date) -> DayManifest | None:
-        """The manifest of a day whose files are as it says."""
+        """Manifest of a day whose landed files match it; None if there is none."""
         if (manifest := self.landed.get(day)) is None:
             return None
         if _is_simulated(manifest.url, self.lake) != _is_simulated(self.url, self.lake):
@@ -199,7 +199,7 @@ class _Landing:
 
 
 def _in_parallel(land: Callable[[datetime.date], Outcome], days: Iterable[datetime.date]) -> list[Outcome]:
-    """All outcomes, in the order of days; what stops one stops those that have not begun."""
+    """Outcomes in the order of days; an exception of one stops the days that have not begun."""
     with ThreadPoolExecutor(WORKERS) as pool:
         futures = [pool.submit(land, day) for day in days]
         try:
@@ -218,7 +218,7 @@ def _is_simulated(url: str, lake: Lake) -> bool:
 
 
 def _first_simulated(lake: Lake, run: RunContext) -> str:
-    """The first day up to the run's date of which the simulated city has an archive; empty: there is none."""
+    """First day up to the run date with an archive of the simulated city; empty if there is none."""
     names = " ".join(lake.list(f"{SIMULATED}/history"))
     return min((day for day in re.findall(r"\d{4}-\d\d-\d\d", names) if day <= str(run.run_date)), default="")
 

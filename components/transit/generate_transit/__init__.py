@@ -1,1 +1,1 @@
-"""A simulated city whose trains keep a schedule as well as they can: its GTFS feed and its daily archives."""
+"""Simulated city: its GTFS feed, and daily archives of its trains, which run late."""

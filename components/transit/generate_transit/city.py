@@ -1,4 +1,4 @@
-"""The simulated city: its stations, its routes, and the timetable that its GTFS feed tells.
+"""Simulated city: stations, routes, and the timetable of its GTFS feed.
 
 It has what makes real feeds hard to read: express trains that run under another route's letter (6X as `6..N04X001`), a
 route that shares another's (W runs as N), shuttles with one dot in their ids, trains that turn back early, service days
@@ -22,7 +22,7 @@ SERVICES = (WEEKDAY, SATURDAY, SUNDAY)
 HOUR, HALF_DAY = 3600, 12 * 3600
 DWELL = 20  # seconds at a stop, as scheduled
 STEP = 30  # seconds: departures are scheduled in half minutes
-# Trains an hour, of those at the busiest: by hour of the service day, from 4:00 to 28:00.
+# Trains an hour, as a share of those in the busiest hour: by hour of the service day, from 4:00 to 28:00.
 BUSY = {
     WEEKDAY: (0.3, 0.4, 0.7, 1, 1, 0.8, *[0.6] * 5, 0.7, 1, 1, 1, 0.7, 0.5, 0.5, 0.4, 0.4, 0.3, 0.2, 0.2, 0.2),
     SATURDAY: (0.2, 0.2, 0.3, 0.4, *[0.55] * 14, 0.4, 0.4, 0.3, 0.2, 0.2, 0.2),
@@ -34,18 +34,18 @@ RUSH = {SOUTH: (7, 10), NORTH: (16, 19)}  # hours in which express trains run, t
 
 @dataclass(frozen=True)
 class Route:
-    """A route and the stations that its trains call at, from north to south.
+    """Route, and the stations that its trains call at, from north to south.
 
     Attributes:
-        line: the line whose stations they are.
+        line: line of the stations.
         calls: numbers of the stations on the line, from 1.
-        letter: what its trip ids begin with, which may be another route's.
-        dots: between the letter and the rest: two, or one for shuttles.
-        path: number of the path in its trip ids; `suffix` comes behind it.
-        share: of the trains an hour at the busiest.
+        letter: first part of its trip ids, which may be another route's.
+        dots: number of dots behind the letter: two, or one for shuttles.
+        path: number of the path in its trip ids; `suffix` follows it.
+        share: trains an hour, as a share of City.trains.
         rush_only: whether it runs on weekdays only, in the direction and the hours of the rush.
-        track: number of the track to the north; the one to the south is the next.
-        short: stops by which each third train turns back early.
+        track: number of the northbound track; the southbound one is the next.
+        short: number of stops by which each third train turns back early.
     """
 
     route_id: str
@@ -61,12 +61,12 @@ class Route:
     short: int = 0
 
     def path_id(self, direction: int, is_short: bool) -> str:
-        """Such as `A..S58R`."""
+        """Path of a trip id, such as `A..S58R`."""
         number = self.path - 1 if is_short else self.path
         return f"{self.letter}{'.' * self.dots}{LETTERS[direction]}{number:02d}{self.suffix}"
 
     def stops(self, direction: int) -> list[str]:
-        """The platforms that a train calls at, in its order."""
+        """Ids of the platforms that a train calls at, in its order."""
         calls = self.calls if direction == SOUTH else self.calls[::-1]
         return [f"{self.line}{number:02d}{LETTERS[direction]}" for number in calls]
 
@@ -88,10 +88,10 @@ ROUTES = (
 
 @dataclass(frozen=True)
 class Pattern:
-    """One route in one direction: where its trains call and how long they take.
+    """One route in one direction: its stops and travel times.
 
     Attributes:
-        number: of the pattern, by which it draws.
+        number: number of the pattern, a key of its draws.
         runs: seconds from each stop to the next.
     """
 
@@ -103,24 +103,24 @@ class Pattern:
 
     @property
     def arrivals(self) -> Integers:
-        """Scheduled seconds from the departure at the first stop to the arrival at each."""
+        """Scheduled seconds from the departure at the first stop to the arrival at each; shape (stops,)."""
         return np.concatenate([[0], np.cumsum(self.runs + DWELL) - DWELL])
 
     def calls(self, is_short: bool) -> int:
-        """How many stops a train makes."""
+        """Number of stops of a train."""
         return len(self.stops) - (self.route.short if is_short else 0)
 
 
 @dataclass(frozen=True)
 class City:
-    """A city by seed, and by the trains an hour that a route has at the busiest."""
+    """City, given by seed, and by `trains`, the trains an hour of a route in the busiest hour."""
 
     seed: int
     trains: int
 
     @cached_property
     def patterns(self) -> list[Pattern]:
-        """Each route in each direction."""
+        """All routes in both directions."""
         found: list[Pattern] = []
         for route in ROUTES:
             between = self._between(route.line)
@@ -150,7 +150,7 @@ class City:
         phase = uniform(self.seed, "phase", pattern.number)[0]
         count = int(np.ceil(max(due[-1] - phase, 0)))
         numbers = np.arange(count) + phase
-        # Where nothing runs `due` is flat; a hair of slope makes it invertible.
+        # `due` is flat where nothing runs; a tiny slope makes it invertible.
         slope = due + np.arange(len(due)) * 1e-9
         moments = np.interp(numbers, slope, np.append(hours, hours[-1] + 1)) * HOUR
         steps: Integers = (moments / STEP).astype(np.int64)
@@ -164,13 +164,13 @@ class City:
 
 
 def is_short(pattern: Pattern, departures: Integers) -> Flags:
-    """Which trains turn back early: each third, where the route has such trains."""
+    """Whether each train turns back early: each third does, if the route has such trains."""
     early: Flags = (np.arange(len(departures)) % 3 == 2) & (pattern.route.short > 0)
     return early
 
 
 def service_on(day: datetime.date) -> str:
-    """Which timetable runs on a date."""
+    """Timetable that runs on a date, one of SERVICES."""
     if day in holidays(day.year) or day.weekday() == 6:
         return SUNDAY
     return SATURDAY if day.weekday() == 5 else WEEKDAY

@@ -7,7 +7,7 @@ from goldline.spec.task import task
 
 @task(memory="2G")
 def generate_transit(run: str, metrics: dsl.Output[dsl.Metrics]) -> None:
-    """Publish a simulated city's schedule, and archives up to the run's date; refuse a folder that it did not make."""
+    """Publish a simulated city's schedule, and archives of the days before; refuse a folder that it did not make."""
     from components.transit.generate_transit.transit_files import SIZES, generate_transit
     from goldline.runs.context import RunContext
 

@@ -1,6 +1,6 @@
-"""A day's trains as the source publishes them: a .tar.xz of two CSV files, with the holes that observed data has.
+"""Archives of the simulated city's trains: a .tar.xz a day of two CSV files, with the gaps that observed data has.
 
-Format: https://subwaydata.nyc. Beside it, never in it, the truth: every stop, with the headway to the train before.
+Format: https://subwaydata.nyc. The truth lies beside, never in it: every stop, with the headway to the train before.
 """
 
 import datetime
@@ -20,7 +20,7 @@ from components.transit.history import COLUMNS, member
 
 XZ_PRESET = 0  # four times as fast as the default, a quarter larger
 NO_TRACK, NO_ARRIVAL, NO_TIMES, NO_MARK, NO_TRIP = 0.03, 0.01, 0.003, 0.01, 0.004
-MISSING, CORRUPT = (31, 5), (37, 11)  # of so many days one is never published, or published as half an archive
+MISSING, CORRUPT = (31, 5), (37, 11)  # every, nth: of so many days one is never published, or cut off half way
 TRUTH = pa.schema(
     [
         pa.field("service_date", pa.date32()),  # of the archive
@@ -28,7 +28,7 @@ TRUTH = pa.schema(
         pa.field("route_id", pa.string()),
         pa.field("direction_id", pa.int64()),
         pa.field("stop_id", pa.string()),
-        pa.field("arrival_time", pa.timestamp("s", tz="UTC")),  # NULL where the archive tells none
+        pa.field("arrival_time", pa.timestamp("s", tz="UTC")),  # NULL where the archive has none
         pa.field("previous_trip_uid", pa.string()),  # of the same route and direction at the stop
         pa.field("headway_seconds", pa.int64()),  # NULL: no train before, on that day or the day before
     ]
@@ -53,7 +53,7 @@ def is_whole(seed: int, day: datetime.date) -> bool:
 
 
 def archive(city: City, day: datetime.date, trains: Traffic) -> bytes:
-    """The day's archive, the same bytes for the same city and day."""
+    """Archive of the day; the same bytes for the same city and day."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, table in (("stop_times", _stop_times(city, trains)), ("trips", _trips(city, trains))):
@@ -66,13 +66,13 @@ def archive(city: City, day: datetime.date, trains: Traffic) -> bytes:
 
 
 def truth(city: City, day: datetime.date, days: Mapping[datetime.date, Traffic]) -> pa.Table:
-    """Every stop of a day's archive, and the headway to the train before.
+    """Truth of a day's archive: every stop, with the headway to the train before; see TRUTH.
 
     Args:
         city: the city.
         day: the day.
-        days: its trains and those of the days around it that are published, and whole. A train may arrive after
-            midnight, between two of the next day's.
+        days: trains of the day, and of the days around it whose archives are published and whole. A train may arrive
+            after midnight, between two of the next day's.
     """
     dates = sorted(days)
     parts = [days[d] for d in dates]
@@ -104,10 +104,10 @@ def truth(city: City, day: datetime.date, days: Mapping[datetime.date, Traffic])
 
 
 def _before(seen: Flags, keys: list[Integers]) -> tuple[Integers, Integers]:
-    """By row: the row of the train before at the stop, -1 if there is none, and the seconds since.
+    """Row of the train before at the same stop (-1: none), and the seconds since then; each of shape (rows,).
 
     Args:
-        seen: rows that have an arrival.
+        seen: whether each row has an arrival.
         keys: trip, arrival, stop, direction and route: the least significant first.
     """
     order = np.lexsort([key[seen] for key in keys])
@@ -120,12 +120,12 @@ def _before(seen: Flags, keys: list[Integers]) -> tuple[Integers, Integers]:
 
 
 def _numbers(texts: np.ndarray) -> Integers:
-    """The place of each text among all in order."""
+    """Rank of each text among the distinct ones."""
     return np.unique(texts, return_inverse=True)[1]
 
 
 def _draws(city: City, trains: Traffic, name: str) -> np.ndarray:
-    """A number in [0, 1) by row."""
+    """Uniform numbers in [0, 1), one per row."""
     return uniform(city.seed, name, np.arange(len(trains.trips)), trains.starts[trains.trips])
 
 
@@ -168,14 +168,14 @@ def _trips(city: City, trains: Traffic) -> pa.Table:
         np.zeros(count, np.int64),
     ]
     table = pa.table(columns, names=COLUMNS["trips"])
-    return table.filter(pa.array(~_is_untold(city, trains)))
+    return table.filter(pa.array(~_is_left_out(city, trains)))
 
 
-def _is_untold(city: City, trains: Traffic) -> Flags:
-    """Trips that trips.csv leaves out, so that only their ids tell the route: of those whose ids tell the right one."""
-    told_apart = np.array([uid.split("_")[1].split(".")[0] for uid in trains.trip_uids]) == np.array(trains.route_ids)
-    untold: Flags = told_apart & (uniform(city.seed, "no trip", trains.starts, trains.directions) < NO_TRIP)
-    return untold
+def _is_left_out(city: City, trains: Traffic) -> Flags:
+    """Whether trips.csv lacks each trip, so that only its id gives the route; only where the id gives the right one."""
+    has_route = np.array([uid.split("_")[1].split(".")[0] for uid in trains.trip_uids]) == np.array(trains.route_ids)
+    left_out: Flags = has_route & (uniform(city.seed, "no trip", trains.starts, trains.directions) < NO_TRIP)
+    return left_out
 
 
 def _csv(table: pa.Table) -> bytes:

@@ -1,4 +1,4 @@
-"""The city's GTFS Schedule feed: valid, the same bytes for the same city, and good for any year."""
+"""GTFS Schedule feed of the simulated city: valid from FIRST to LAST, the same bytes for the same city."""
 
 import datetime
 import io
@@ -25,12 +25,12 @@ from components.transit.generate_transit.traffic import code
 FIRST, LAST = datetime.date(2015, 1, 1), datetime.date(2045, 12, 31)
 RUNS = {"Weekday": (1, 1, 1, 1, 1, 0, 0), "Saturday": (0, 0, 0, 0, 0, 1, 0), "Sunday": (0, 0, 0, 0, 0, 0, 1)}
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-WRITTEN = (1980, 1, 1, 0, 0, 0)  # of members: the earliest date that a zip archive can tell
+WRITTEN = (1980, 1, 1, 0, 0, 0)  # time of members: the earliest that a zip archive can hold
 AGENCY = "GLT"
 
 
 def feed(city: City) -> bytes:
-    """The feed's archive."""
+    """Feed as a .zip archive."""
     trips, stop_times = _trips(city)
     files = {
         "agency": _agency(),
@@ -83,7 +83,7 @@ def _routes() -> pa.Table:
 
 
 def _trips(city: City) -> tuple[pa.Table, pa.Table]:
-    """trips.txt, and their stop_times.txt."""
+    """Content of trips.txt and of stop_times.txt."""
     trips: list[dict[str, str]] = []
     stop_times = []
     for pattern in city.patterns:

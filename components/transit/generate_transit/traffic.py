@@ -1,11 +1,11 @@
-"""A day of the simulated city's trains: where each was when, by a process that is known.
+"""Trains of the simulated city on a day: arrivals and departures at all stops, by a known random process.
 
-Of one route in one direction, trains start in the order of the timetable, later than planned by a delay that drifts
-from train to train. Between two stops each takes the scheduled time, longer in the rush, times a lognormal factor, and
-stays `SEPARATION` behind the train before. At a stop it waits the longer the longer nobody came: so a late train gets
-later, and the one behind it catches up. Some trains are cancelled, and at times all are, for up to an hour.
+Trains of a route and direction start in the order of the timetable, with a delay that drifts from train to train.
+Between two stops a train takes the scheduled time, longer in the rush hours, times a lognormal factor, and stays
+`SEPARATION` behind the train before. At a stop it waits longer, the longer no train came: so a late train gets later,
+and the one behind it catches up. Some trains are cancelled; in an incident nearly all are, for up to an hour.
 
-A day holds the trains that are planned to start between one midnight and the next; they may arrive after it.
+A day holds the trains that are planned to start from midnight to midnight; they may arrive later.
 """
 
 import datetime
@@ -27,24 +27,24 @@ from components.transit.generate_transit.city import (
 
 DAY = datetime.timedelta(days=1)
 SEPARATION = 75  # seconds between two trains of a route at a stop
-DRIFT, DRIFT_SECONDS, LATE = 0.8, 45.0, 40.0  # of the delay at the start: memory, step, mean
-NOISE = 0.07  # of the time between two stops
+DRIFT, DRIFT_SECONDS, LATE = 0.8, 45.0, 40.0  # of the delay at the start: autocorrelation; step and mean in seconds
+NOISE = 0.07  # standard deviation of the logarithm of the time between two stops
 CROWDING = 0.05  # seconds of waiting for each second without a train
-CROWDED_AFTER = 1200  # seconds: then no more come
+CROWDED_AFTER = 1200  # seconds without a train after which the waiting grows no more
 RUSH_HOURS, RUSH_FACTOR = ((7, 10), (16, 19)), 1.12
-CANCELLED, INCIDENTS = 0.02, 0.2  # of trains; of routes and days
+CANCELLED, INCIDENTS = 0.02, 0.2  # shares: of trains; of the days of a route and direction
 INCIDENT_MINUTES = (25, 60)
 KERNEL = DRIFT ** np.arange(40)
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """One day's trains and their stops, a row a stop, in the order of trips.
+    """Trains of a day and their stops: one row per stop, in the order of trips.
 
     Attributes:
-        trip_uids: by trip; `trip_ids`, `route_ids`, `directions` and `starts` (epoch seconds) likewise.
-        trips: by row: the number of its trip; stops, tracks, arrivals and departures (epoch seconds) likewise.
-        is_last: by row: whether it is the trip's last stop.
+        trip_uids: one per trip; so `trip_ids`, `route_ids`, `directions` and `starts` (epoch seconds).
+        trips: number of the trip, one per row; so `stops`, `tracks`, `arrivals` and `departures` (epoch seconds).
+        is_last: whether each row is the trip's last stop.
     """
 
     trip_uids: list[str]
@@ -61,7 +61,7 @@ class Traffic:
 
 
 def traffic(city: City, day: datetime.date) -> Traffic:
-    """The trains of a day, from midnight to midnight in the city's time."""
+    """Trains of a day, from midnight to midnight in the city's time zone."""
     parts = [part for pattern in city.patterns if (part := _trains(city, pattern, day))]
     firsts = np.cumsum([0, *(len(part.trip_uids) for part in parts)])
     return Traffic(
@@ -81,7 +81,7 @@ def traffic(city: City, day: datetime.date) -> Traffic:
 
 @dataclass(frozen=True)
 class _Planned:
-    """Trains that are planned to start on a day: epoch second, time of the timetable, and which turn back early."""
+    """Trains that are planned to start on a day: epoch seconds, times of the timetable, whether they turn early."""
 
     starts: Integers
     times: Integers
@@ -158,12 +158,12 @@ def _rows(
 
 
 def code(seconds: int) -> str:
-    """A time of the timetable as trip ids have it: hundredths of minutes, six digits."""
+    """Time of the timetable in seconds as trip ids have it: hundredths of minutes, six digits."""
     return f"{seconds * 100 // 60:06d}"
 
 
 def _cancelled(city: City, pattern: Pattern, day: datetime.date, starts: Integers) -> Flags:
-    """Which trains do not run: some by themselves, and nearly all while there is an incident."""
+    """Whether each train is cancelled: some are by themselves, nearly all while there is an incident."""
     keys = (pattern.number, day.toordinal())
     happens, when, span = (uniform(city.seed, f"incident {what}", *keys)[0] for what in ("happens", "when", "span"))
     begins = midnight(day) + (6 + 16 * when) * HOUR
@@ -176,14 +176,14 @@ def _cancelled(city: City, pattern: Pattern, day: datetime.date, starts: Integer
 
 
 def _apart(moments: Floats) -> Floats:
-    """The same moments in the order of trains, each at least SEPARATION behind the one before."""
+    """Moments in the order of trains, each delayed until SEPARATION after the one before."""
     ahead = np.arange(len(moments)) * SEPARATION
     found: Floats = np.maximum.accumulate(moments - ahead) + ahead
     return found
 
 
 def _rush(moments: Floats, day: datetime.date) -> Floats:
-    """How much longer the way takes, by the hours since midnight."""
+    """Factor of travel times, by the hours since midnight."""
     hours = (moments - midnight(day)) / HOUR
     busy = np.logical_or.reduce([(hours >= first) & (hours < end) for first, end in RUSH_HOURS])
     return np.where(busy, RUSH_FACTOR, 1.0)

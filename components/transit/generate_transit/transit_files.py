@@ -1,8 +1,8 @@
-"""Publish the simulated city's feed and its daily archives up to the day before the run's date, and the truth beside.
+"""Publish the simulated city's feed and its daily archives up to the day before the run date, and the truth beside.
 
-Where they lie is simulated or someone else's, never both: a mark says what they were made with, and a folder that
-holds anything but lacks the mark, or has another, is refused. Each day is a function of the city and the date, so that
-a run adds only what is missing, in any order.
+The folder is simulated or someone else's, never both. A mark records seed and size; a folder that holds anything but
+lacks the mark, or has another, is refused. Each day depends only on the city and the date, so a run adds what is
+missing, in any order.
 """
 
 import datetime
@@ -36,19 +36,19 @@ WORKERS = 2  # archives are packed while the next day's trains are drawn
 
 
 def generate_transit(run: RunContext, seed: int, days: int, trains: int) -> dict[str, int | float]:
-    """Publish what is missing.
+    """Publish the feed and the archives that are missing.
 
     Args:
         run: the run's context.
         seed: seed of all that is random.
-        days: days before the run's date that have archives; the run's date itself is published by the next day's run.
-        trains: trains an hour that a route has at the busiest.
+        days: number of days before the run date to publish; the run date itself is published by the next day's run.
+        trains: trains an hour of a route in the busiest hour.
 
     Returns:
-        Archives, corrupt archives, missing days, stops and trips that this run added.
+        Number of archives, corrupt archives, missing days, stops and trips that this run added.
 
     Raises:
-        NotSimulatedError: the folder is not this simulation's.
+        NotSimulatedError: the folder holds other files, or another simulation.
     """
     with recorded(run, "generate_transit", "transit") as record:
         lake = Lake(run.project, run.bucket)
@@ -64,12 +64,12 @@ def generate_transit(run: RunContext, seed: int, days: int, trains: int) -> dict
 
 
 def archive_path(day: datetime.date) -> str:
-    """Where in the lake a day's archive lies."""
+    """Path in the lake of a day's archive."""
     return day_url(SIMULATED_ARCHIVE, day)
 
 
 def truth_path(day: datetime.date) -> str:
-    """Where in the lake the truth of a day's archive lies."""
+    """Path in the lake of the truth of a day's archive."""
     return f"{SIMULATED}/truth/service_date={day}/headways.parquet"
 
 
@@ -77,7 +77,7 @@ def _check_mark(lake: Lake, there: set[str], made_with: Mapping[str, int]) -> No
     if there and MARK not in there:
         raise NotSimulatedError(
             f"{lake.uri(SIMULATED)} holds {min(there)}, which no simulation made: nothing was written. "
-            f"Choose another bucket, or leave `simulated` false to read a real city"
+            f"Choose another bucket, or set simulated_size to none to read a real city"
         )
     if not there:
         lake.write_text(MARK, json.dumps(made_with))
@@ -86,13 +86,13 @@ def _check_mark(lake: Lake, there: set[str], made_with: Mapping[str, int]) -> No
 
 
 def _publish(lake: Lake, city: City, wanted: list[datetime.date], there: set[str]) -> dict[str, int | float]:
-    """Write the archives that are missing, and the truth of all days that they touch."""
+    """Write the missing archives, and the truth of all days that they change."""
     new = {day for day in wanted if archive_path(day) not in there and not is_missing(city.seed, day)}
 
     def is_published(day: datetime.date) -> bool:
         return (day in new or archive_path(day) in there) and is_whole(city.seed, day)
 
-    told = {day for day in new | set(_around(new)) if is_published(day)}
+    changed = {day for day in new | set(_around(new)) if is_published(day)}
     counts: dict[str, int | float] = {
         "archives": len(new),
         "corrupt": sum(is_corrupt(city.seed, day) for day in new),
@@ -109,14 +109,14 @@ def _publish(lake: Lake, city: City, wanted: list[datetime.date], there: set[str
 
     with ThreadPoolExecutor(WORKERS) as pool:
         packing: list[Future[None]] = []
-        for day in sorted(new | told):
+        for day in sorted(new | changed):
             for old in [d for d in drawn if d < day - DAY]:
                 del drawn[old]
             if day in new:
                 counts["trips"] += len(trains(day).trip_uids)
                 counts["stops"] += len(trains(day).trips)
                 packing.append(pool.submit(partial(_write_archive, lake, city, day, trains(day))))
-            if day in told:
+            if day in changed:
                 around = {d: trains(d) for d in (day - DAY, day, day + DAY) if is_published(d)}
                 packing.append(pool.submit(partial(_write_truth, lake, city, day, around)))
         for done in packing:
@@ -125,7 +125,7 @@ def _publish(lake: Lake, city: City, wanted: list[datetime.date], there: set[str
 
 
 def _around(days: set[datetime.date]) -> Iterator[datetime.date]:
-    """The days beside: their first or last trains have new neighbours."""
+    """Days before and after: their last or first trains have new neighbours."""
     for day in days:
         yield from (day - DAY, day + DAY)
 

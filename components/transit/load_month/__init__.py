@@ -1,1 +1,1 @@
-"""Load landed days of history, a month at a time, and the schedule."""
+"""Load landed days of history into bronze, a month at a time, and the schedule."""

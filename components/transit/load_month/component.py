@@ -14,7 +14,7 @@ def load_month(
     tables: dsl.Output[BQTable],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Load the schedule and the days that are new, a month at a time; the artifact stands for all tables of bronze."""
+    """Load the schedule and new days, a month at a time; the artifact stands for all tables that it loads."""
     from components.transit.load_month.month_load import DAYS, load_month
     from goldline.runs.context import RunContext
     from goldline.runs.run_files import load_catalog

@@ -1,4 +1,4 @@
-"""A day's CSV file as typed rows, and the lines that cannot be such with the reason."""
+"""CSV file of a day as typed rows, and the rejected lines with the reason."""
 
 import csv
 from dataclasses import dataclass, field
@@ -11,22 +11,22 @@ import pyarrow.csv
 from goldline.contracts import arrow
 from goldline.contracts.columns import Column
 
-HEADER = 1  # lines are counted from it on
+HEADER = 1  # line number of the header
 BOM = b"\xef\xbb\xbf"
-INTEGER = r"^-?[0-9]{1,18}$"  # what INT64 holds for certain
+INTEGER = r"^-?[0-9]{1,18}$"  # surely fits INT64
 
 
 class UnreadableError(ValueError):
-    """A file as a whole is not what it must be: the message says what was expected and what came."""
+    """The whole file is unusable: the message says what was expected and what came."""
 
 
 @dataclass(frozen=True)
 class Lines:
-    """What became of a file: rows + rejected = its lines without the header.
+    """Rows and rejected lines of a file, together all its lines without the header.
 
     Attributes:
-        rows: the columns asked for, and `_line`.
-        rejected: `reason`, `record` (the line as it came) and `_line`.
+        rows: the columns asked for, and `_line`, the line number in the file.
+        rejected: `reason`, `record` (the original line) and `_line`.
     """
 
     rows: pa.Table
@@ -35,7 +35,7 @@ class Lines:
 
 @dataclass
 class _Bad:
-    """Lines that are no rows, by number."""
+    """Reasons of rejected lines, by line number."""
 
     reasons: dict[int, str] = field(default_factory=dict)
 
@@ -44,10 +44,10 @@ class _Bad:
 
 
 def read_lines(content: bytes, columns: tuple[Column, ...]) -> Lines:
-    """Read a CSV file with a header; its columns may come in any order, and unknown ones do no harm.
+    """Read a CSV file with a header; columns may come in any order, unknown ones are ignored.
 
     Args:
-        content: the file, UTF-8 with or without BOM, lines ending in LF or CRLF.
+        content: content of the file, UTF-8 with or without BOM, lines ending in LF or CRLF.
         columns: STRING and INT64; REQUIRED ones must not be blank.
 
     Raises:
@@ -76,9 +76,9 @@ def _header(content: bytes, names: list[str]) -> list[str]:
 
 
 def _without_broken_lines(content: bytes, columns: int, bad: _Bad) -> bytes:
-    """The content with lines left out of account that would not be one row each, by commas in their place.
+    """Content with commas in the place of lines that are not one row each; they are noted in `bad`.
 
-    As a rule there are none to look for. Blank ones are among them: pyarrow counts some and others not.
+    Most files have no such lines. Blank ones are among them: pyarrow counts some and not others.
     """
     is_text = _is_text(content)
     signs = (b'"', b"\n\n", b"\n\r\n") if b"\r" in content else (b'"', b"\n\n")
@@ -118,7 +118,7 @@ def _is_text(content: bytes) -> bool:
 
 
 def _parsed(content: bytes, types: dict[str, pa.DataType], bad: _Bad) -> pa.Table:
-    """The rows that have as many values as the header, with `_line`."""
+    """Rows that have as many values as the header, with `_line`."""
     short: set[int] = set()
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
@@ -128,7 +128,7 @@ def _parsed(content: bytes, types: dict[str, pa.DataType], bad: _Bad) -> pa.Tabl
 
     table = pyarrow.csv.read_csv(
         pa.BufferReader(content),
-        # One thread, or the numbers of lines would not be known; one block, or a long line would fail the file.
+        # One thread, since line numbers are unknown with more; one block, since a long line would fail the file.
         read_options=pyarrow.csv.ReadOptions(use_threads=False, block_size=len(content) + 1),
         parse_options=pyarrow.csv.ParseOptions(ignore_empty_lines=False, invalid_row_handler=skip),
         convert_options=pyarrow.csv.ConvertOptions(
@@ -137,7 +137,7 @@ def _parsed(content: bytes, types: dict[str, pa.DataType], bad: _Bad) -> pa.Tabl
             strings_can_be_null=True,
             quoted_strings_can_be_null=True,
             null_values=[""],
-            check_utf8=False,  # a line that is no UTF-8 is left out already
+            check_utf8=False,  # lines that are no UTF-8 are replaced already
         ),
     )
     numbers = np.arange(HEADER + 1, HEADER + 1 + table.num_rows + len(short), dtype=np.int64)
@@ -173,11 +173,11 @@ def _rejected(content: bytes, bad: _Bad) -> pa.Table:
     return pa.table(
         {
             "reason": pa.array([reason for _, reason in found], pa.string()),
-            "record": pa.array([_shown(lines[number - HEADER]) for number, _ in found], pa.string()),
+            "record": pa.array([_decoded(lines[number - HEADER]) for number, _ in found], pa.string()),
             "_line": pa.array([number for number, _ in found], pa.int64()),
         }
     )
 
 
-def _shown(line: bytes) -> str:
+def _decoded(line: bytes) -> str:
     return line.rstrip(b"\r").decode(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Load the schedule: the files of a GTFS feed into bronze.gtfs_..., whole, when the feed is another one."""
+"""Load the schedule: replace the tables bronze.gtfs_... by the files of a GTFS feed, if the feed has changed."""
 
 import logging
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ LOG = logging.getLogger(__name__)
 
 
 def load_feed(run: RunContext, contracts: Mapping[str, TableContract], feed: str) -> dict[str, int]:
-    """Load a feed's files in the place of the feed before; rows by table, none where it is loaded already.
+    """Replace the loaded feed by another; return the number of rows by table, empty if it is loaded already.
 
     Args:
         run: the run's context.
-        contracts: of the tables to load, by table.
+        contracts: contracts of the tables to load, by table.
         feed: gs:// address of the feed's folder: its manifest, and a Parquet file for each file.
 
     Raises:

@@ -1,10 +1,9 @@
 """Load landed days of history into bronze, a month at a time, and the schedule.
 
-A day that is new (not loaded yet, or landed anew from another archive) becomes rows of declared types; lines that
-cannot be rows are kept beside, with the reason. A month's new days become one Parquet file a table, which one atomic
-statement puts in the place of those days' partitions: a day that is loaded twice is there once. The last table to be
-written is bronze.transit_days: a day that does not stand there is loaded again. Only a few days' lines are in memory at
-a time, however many months there are.
+A new day (not loaded yet, or landed again from another archive) becomes rows of declared types; lines that are no rows
+are rejected, with the reason. A month's new days become one Parquet file per table. One atomic statement replaces those
+days' partitions by it: a day that is loaded twice is there once. The last table to be written is bronze.transit_days: a
+day that is missing there is loaded again. Only a few days' lines are in memory at a time, for any number of months.
 """
 
 import datetime
@@ -48,7 +47,7 @@ class LoadError(RuntimeError):
 
 @dataclass
 class Loaded:
-    """What one call loaded."""
+    """Result of one call."""
 
     days: int = 0
     refused: dict[str, str] = field(default_factory=dict)  # why, by day
@@ -56,25 +55,25 @@ class Loaded:
     late: list[datetime.date] = field(default_factory=list)  # days too old for this run's headways
 
     def add(self, rows: Mapping[str, int], days: int) -> None:
-        """Count a month."""
+        """Add the rows, by table, and the days of a month."""
         self.days += days
         for table, count in rows.items():
             self.rows[table] = self.rows.get(table, 0) + count
 
 
 def load_month(run: RunContext, contracts: Mapping[str, TableContract], history: str, feed: str) -> Loaded:
-    """Load the schedule if it is another one, and all days that are new.
+    """Load the schedule if it has changed, and all new days.
 
     Args:
-        run: the run's context; its date is what the days' rows count as new by.
-        contracts: of the tables to load and of gold.fct_headways, by table.
+        run: the run's context; its date becomes `_loaded_date` of the rows.
+        contracts: contracts of the tables to load and of gold.fct_headways, by table.
         history: gs:// address of the landed days.
         feed: gs:// address of the feed's folder.
 
     Raises:
-        LoadError: of a month no new day could be read, and this run's date landed it (later nights only tell of it), or
-            a job failed; the other months are loaded all the same.
-        JobError: the schedule could not be loaded (the days are all the same), or the tables not be read.
+        LoadError: a job failed; or no new day of a month could be read, and this run date landed one of them (later
+            nights only warn). The other months are loaded.
+        JobError: the schedule could not be loaded (the days are), or the tables could not be read.
     """
     with recorded(run, "load_month", FLOW) as record, ThreadPoolExecutor() as beside:
         schedule = beside.submit(load_feed, run, contracts, feed)
@@ -83,14 +82,14 @@ def load_month(run: RunContext, contracts: Mapping[str, TableContract], history:
         loaded = loader.loaded
         loaded.add(schedule.result(), 0)
         loaded.late = loader.late()
-        _tell(record, loaded)
+        _report(record, loaded)
         if failed:
             raise LoadError("; ".join(f"{month} was not loaded: {error}" for month, error in failed.items()))
     return loaded
 
 
 class Loader:
-    """The months of one call."""
+    """Loading of the months of one call."""
 
     def __init__(self, run: RunContext, contracts: Mapping[str, TableContract], history: str) -> None:
         self.run = run
@@ -104,7 +103,7 @@ class Loader:
         self.days: list[datetime.date] = []  # that were loaded
 
     def new_days(self) -> Iterator[tuple[str, list[datetime.date]]]:
-        """By month, the days that are landed and not loaded from the archive that they are landed from."""
+        """New days by month, YYYY-MM: landed, and not loaded from the same archive."""
         with ThreadPoolExecutor() as beside:
             listed = beside.submit(lambda: landed_days(self.lake.found(self.folder)))
             known = self._known(beside)
@@ -114,7 +113,7 @@ class Loader:
             yield month, list(days)
 
     def _known(self, beside: ThreadPoolExecutor) -> dict[str, str]:
-        """The archives of the days that are loaded, short, by day."""
+        """Checksum of each loaded day's archive, SHORT digits of it, by day."""
         if any(self.run.refreshes(table) for table in (*FILES.values(), DAYS)):
             return {}
         wanted = ("service_date", "_archive", "stop_time_rows", "trip_rows")
@@ -130,14 +129,14 @@ class Loader:
         return known
 
     def _still_there(self, table: str, counts: Mapping[str, int], known: Mapping[str, str]) -> dict[str, str]:
-        """Of the days that are known, those whose rows all stand in the table: somebody may have changed it."""
+        """Known days whose rows are all in the table still: somebody may have changed it."""
         LOG.warning("%s does not hold the rows that were loaded: days that differ are loaded again", table)
         sql = f"select service_date, count(*) as row_count from `{self.run.table(table)}` group by service_date"
         there = {str(row["service_date"]): row["row_count"] for row in self.jobs.read_now(sql)}
         return {day: archive for day, archive in known.items() if there.get(day, 0) == counts[day]}
 
     def load(self, month: str, days: Sequence[datetime.date]) -> str:
-        """Load a month's new days; why it failed, or nothing."""
+        """Load a month's new days; return the reason of a failure, empty after success."""
         tables = {name: self.contracts[name] for name in (*FILES.values(), REJECTED)}
         try:
             with ThreadPoolExecutor() as beside, Stages(self.run, self.jobs, self.lake, month) as stages:
@@ -158,7 +157,7 @@ class Loader:
         return ""
 
     def late(self) -> list[datetime.date]:
-        """Of the days that were loaded, those that the headways of this run will not be built anew for."""
+        """Loaded days that are too old for this run to rebuild their headways."""
         since = self.run.since.get(FLOW, EPOCH)
         if since == EPOCH or self.run.refreshes(HEADWAYS):
             return []
@@ -166,10 +165,10 @@ class Loader:
         return [day for day in self.days if day < start]
 
     def _write(self, tables: Mapping[str, TableContract], stages: Stages, days: Sequence[datetime.date]) -> list[Row]:
-        """Write the rows of each table; a row of bronze.transit_days for each day that could be read."""
+        """Write the rows of each table; return a row of bronze.transit_days for each readable day."""
         counted: list[Row] = []
         with ThreadPoolExecutor(AHEAD) as ahead:
-            # While a day is written, the next ones are read: AHEAD and one at most are in memory.
+            # While a day is written, the next ones are read: at most AHEAD + 1 are in memory.
             reading = deque(ahead.submit(self._read, day) for day in days[:AHEAD])
             others = iter(days[AHEAD:])
             while reading:
@@ -186,7 +185,7 @@ class Loader:
         return counted
 
     def _count(self, month: str, counted: Sequence[Row]) -> None:
-        """Say in bronze.transit_days that the days are loaded."""
+        """Record in bronze.transit_days that the days are loaded."""
         types = {c.name: c.type for c in self.contracts[DAYS].columns}
         rows = [
             bigquery.StructQueryParameter(
@@ -222,10 +221,10 @@ class Loader:
         return _Day({**common, **counts, "_run_id": self.run.run_id}, tables)
 
     def _lines(self, manifest: DayManifest, name: str) -> Lines:
-        """A day's file, once it is what its manifest says.
+        """Lines of a day's file, checked against its manifest.
 
         Raises:
-            UnreadableError: it is not.
+            UnreadableError: the file does not match its manifest, or cannot be read.
         """
         if (file := manifest.files.get(name)) is None:
             raise UnreadableError(
@@ -252,7 +251,7 @@ class Loader:
 
 @dataclass(frozen=True)
 class _Day:
-    """A day's rows by table, and its own row in bronze.transit_days."""
+    """Rows of a day by table, and its own row in bronze.transit_days."""
 
     row: Row
     tables: dict[str, pa.Table]
@@ -260,14 +259,14 @@ class _Day:
 
 @dataclass(frozen=True)
 class _Refused:
-    """A day that is not what its manifest says."""
+    """Day whose files do not match its manifest, and the reason."""
 
     service_date: datetime.date
     why: str
 
 
 def _whole(contract: TableContract, rows: pa.Table, common: Row) -> pa.Table:
-    """Rows with the contract's columns, those of the whole day added."""
+    """Rows with all columns of the contract; `common` holds the values that are the same for the whole day."""
     schema = arrow.schema(contract.columns)
     columns = [
         rows.column(f.name) if f.name in rows.column_names else pa.repeat(pa.scalar(common[f.name], f.type), len(rows))
@@ -276,7 +275,7 @@ def _whole(contract: TableContract, rows: pa.Table, common: Row) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _tell(record: Record, loaded: Loaded) -> None:
+def _report(record: Record, loaded: Loaded) -> None:
     rejected = loaded.rows.get(REJECTED, 0)
     cure = None
     if loaded.late:

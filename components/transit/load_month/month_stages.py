@@ -1,4 +1,4 @@
-"""From Arrow tables to BigQuery: a Parquet file in the lake, read in its place by the one statement that publishes."""
+"""Stages from Arrow tables to BigQuery: a Parquet file in the lake, read there by the statement that publishes."""
 
 import datetime
 import uuid
@@ -21,14 +21,13 @@ from goldline.warehouse.jobs import Jobs
 from goldline.warehouse.schema import fields
 
 PARTITION = "service_date"
-LANDED = "landed"  # the file, in a statement
+LANDED = "landed"  # name of the file in a statement
 
 
 class Stages:
-    """The files of one batch, gone when the block ends.
+    """Parquet files of one batch, deleted when the block ends.
 
-    Each try has names of its own: what an earlier try of this run did to files of the same name, and which of its jobs
-    were done, tells nothing of these.
+    Each try has its own file names, so that files and jobs of an earlier try of this run are never taken for its own.
     """
 
     def __init__(self, run: RunContext, jobs: Jobs, lake: Lake, batch: str) -> None:
@@ -41,19 +40,19 @@ class Stages:
         self._open: dict[str, tuple[ExitStack, pq.ParquetWriter]] = {}  # likewise
 
     def __enter__(self) -> Self:
-        """Begin; nothing is made before it is needed."""
+        """Begin; files are made when they are needed."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Delete the files, whatever became of them."""
+        """Delete the files, after success and failure."""
         for block, _ in self._open.values():
             block.__exit__(kind, error, trace)
         _all(self.lake.delete, self._files.values())
 
     def writer(self, contract: TableContract) -> pq.ParquetWriter:
-        """The file of a table, to write rows into until the table is published."""
+        """Writer of a table's file, open until the table is published."""
         if contract.table not in self._open:
             block = ExitStack()
             self._open[contract.table] = block, block.enter_context(self.writing(contract))
@@ -61,7 +60,7 @@ class Stages:
 
     @contextmanager
     def writing(self, contract: TableContract) -> Iterator[pq.ParquetWriter]:
-        """A Parquet file of the table's columns, to write rows into as they come."""
+        """Writer of a Parquet file with the table's columns, open for the block."""
         path = f"stage/{self.run.run_id}/{self.batch}-{self._id}/{self.run.dataset(contract.table)}.parquet"
         with (
             self.lake.writing(path) as stream,
@@ -69,26 +68,26 @@ class Stages:
                 stream,
                 arrow.schema(contract.columns),
                 compression="zstd",
-                use_dictionary=False,  # days are row groups, too short for them: half the size, in half the time
-                write_statistics=False,  # the one statement that reads the file reads all of it
+                use_dictionary=False,  # a day is a row group, too short for them: half the size, in half the time
+                write_statistics=False,  # the one statement that reads the file reads it whole
             ) as out,
         ):
             yield out
         self._files[contract.table] = path
 
     def publish(self, contracts: Iterable[TableContract], days: Sequence[datetime.date]) -> None:
-        """Put what was written in the place of the days' rows, of each table in one atomic step; tables side by side.
+        """Replace the days' rows by the written ones: one atomic step per table, tables in parallel.
 
         Raises:
-            JobError: BigQuery could not, for one of them; the others are published or not.
+            JobError: a table could not be published; the others may be.
         """
         _all(lambda contract: self._publish(contract, days), contracts)
 
     def publish_whole(self, contract: TableContract, path: str = "") -> None:
-        """Put what was written, or what a file of the lake holds, in the place of a table's rows, by one load job.
+        """Replace all rows of a table by its written file, or by the file `path` of the lake, in one load job.
 
         Raises:
-            JobError: BigQuery could not.
+            JobError: the load job failed.
         """
         uri = self.lake.uri(path or self._files[contract.table])
         self.jobs.load(
@@ -107,7 +106,7 @@ class Stages:
             self.jobs.query(step, statements.remove(target, PARTITION, days))
 
     def _external(self, contract: TableContract) -> bigquery.ExternalConfig:
-        """An external table over what was written, which is the job's alone: nothing is left of it.
+        """External table over the written file; it exists in the job only, nothing of it stays.
 
         https://cloud.google.com/bigquery/docs/query-cloud-storage-data#query_temporary_external_tables
         """
@@ -118,12 +117,12 @@ class Stages:
 
 
 def _all[T](act: Callable[[T], None], things: Iterable[T]) -> None:
-    """Act on all of them, side by side."""
+    """Call `act` on all things, in parallel."""
     with ThreadPoolExecutor() as pool:
         for done in [pool.submit(act, thing) for thing in things]:
             done.result()
 
 
 def _nullable(columns: Iterable[Column]) -> list[Column]:
-    """Files do not say that a column is never NULL; the statement that publishes makes sure."""
+    """Columns as files have them: none is REQUIRED; the statement that publishes enforces the mode."""
     return [c.model_copy(update={"mode": "NULLABLE"}) if c.mode == "REQUIRED" else c for c in columns]

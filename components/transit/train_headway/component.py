@@ -14,7 +14,7 @@ def train_headway(
     metrics: dsl.Output[dsl.Metrics],
     features: dsl.Input[dsl.Artifact],
 ) -> None:
-    """Train on the headways of the last weeks, of one stop or all; nothing where the model is not due or too few."""
+    """Train on the last weeks' headways, of one stop or all; no outputs if it is not due or history is too short."""
     from components.transit.train_headway.headway_model import train_headway
     from goldline.runs.context import RunContext
 

@@ -1,8 +1,7 @@
-"""Learn from past headways how long the next train will take, from what is known when the previous one leaves.
+"""Train the headway model: minutes until the next train, from what is known when the previous one leaves.
 
-Rows are split by time: the last fifth of the days is the test, and no headway is learnt from that ended after the
-test's first one began. Beside the model stand three who guess: the median of such hours, the headway before, and the
-schedule.
+Rows are split by time: the last fifth of the days is the test set; each training headway ended before the test's first
+one began. There are three baselines: the median of such hours, the headway before, and the schedule.
 """
 
 import datetime
@@ -31,7 +30,7 @@ LOG = logging.getLogger(__name__)
 NAME = "headway"
 FLOW = "transit"
 TABLE = "gold.fct_headways"
-# Share by which the mean absolute error must be below that of the best baseline.
+# Least skill of an accepted model: share by which its mean absolute error is below that of the best baseline.
 FLOOR = 0.05
 TARGET = "headway_minutes"
 # All of them are known when the previous train leaves; tests/project/transit/test_headways.py changes what comes after.
@@ -56,13 +55,13 @@ BASELINES = {
     "last": "previous_headway_minutes",
     "schedule": "scheduled_headway_minutes",
 }
-DAYS = 60  # before the run's date that are learnt from and judged on
-DAYS_MIN = 5  # that have headways, for a test and something to learn from
+DAYS = 60  # before the run date, for training and test
+DAYS_MIN = 5  # least number of days with headways, for training and test
 TEST_SHARE = 0.2  # of the days
-ROWS_MAX = 400_000  # learnt from and judged on: a quarter of a gigabyte, and more would tell no more
-ROWS_MIN = 100  # of either
+ROWS_MAX = 400_000  # of training and test: a quarter of a gigabyte; more do not improve the model
+ROWS_MIN = 100  # of each of them
 
-# Of more rows than wanted, those that arrive in every n-th second.
+# Of more rows than ROWS_MAX, THINNED takes those that arrive in every n-th second.
 ROWS = f"""select {{columns}}
 from `{{headways}}`
 where
@@ -75,24 +74,24 @@ THINNED = "\n    and mod(unix_seconds(arrived_at), @every) = 0"
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to learn from and rows to judge on, each with its key, features and label."""
+    """Training and test rows, each with key, features and label."""
 
     train: pa.Table
     test: pa.Table
 
 
 def train_headway(run: RunContext, stop: str) -> Trained | None:
-    """Train a version if it is due, from the table of headways as this run's contracts describe it."""
+    """Train a version if it is due, on the table of headways; None if it is not, or the history is too short."""
     return train(run, load_catalog(run).tables[TABLE], stop) if is_due(run, NAME) else None
 
 
 def train(run: RunContext, contract: TableContract, stop: str) -> Trained | None:
-    """Train a version and put it into the lake; None where the history is too short.
+    """Train a version and store it in the lake; None if the history is too short.
 
     Args:
         run: the run's context.
-        contract: the contract of gold.fct_headways.
-        stop: the only stop to learn from; empty: all.
+        contract: contract of gold.fct_headways.
+        stop: id of the only stop to learn from; empty: all.
 
     Raises:
         ModelError: the table is not what its contract says.
@@ -113,7 +112,7 @@ def train(run: RunContext, contract: TableContract, stop: str) -> Trained | None
 
 
 def read(run: RunContext, contract: TableContract, stop: str) -> pa.Table:
-    """The headways of the last weeks: key, features, `known_at`, `arrived_at` and label, in the order of time."""
+    """Headways of the last DAYS days: key, features, `known_at`, `arrived_at` and label, in the order of time."""
     given = [bigquery.ScalarQueryParameter("stop", "STRING", stop)]
     sql = ROWS.format(columns="count(*) as row_count", headways=run.table(contract.table))
     count = read_rows(run, NAME, sql, run.run_date, given).column("row_count")[0].as_py()
@@ -128,7 +127,7 @@ def read(run: RunContext, contract: TableContract, stop: str) -> pa.Table:
 
 
 def split(rows: pa.Table) -> Rows | None:
-    """The rows of the last days, and those that were over before these began; None where there are too few."""
+    """Test rows, of the last days, and training rows, over before these began; None if there are too few."""
     days = sorted(rows.column("service_date").unique().to_pylist())
     if len(days) < DAYS_MIN:
         return None
@@ -140,7 +139,7 @@ def split(rows: pa.Table) -> Rows | None:
 
 
 def fit(contract: TableContract, rows: Rows, seed: int) -> Fitted:
-    """Fit the model."""
+    """Fit the model on the training rows; add the baselines' predictions to the test rows."""
     columns = filled([contract.column(name) for name in FEATURES], rows.train)
     return Fitted(
         model=regressor(seed).fit(matrix(rows.train, columns), labels(rows.train)),
@@ -149,7 +148,7 @@ def fit(contract: TableContract, rows: Rows, seed: int) -> Fitted:
         target="minutes from one train of a route and direction at a stop to the next",
         trained_until=max(rows.train.column("service_date").to_pylist()),
         train=rows.train,
-        test=_judged_on(rows),
+        test=_test_rows(rows),
         seed=seed,
         metrics={"train_rows": rows.train.num_rows, "test_rows": rows.test.num_rows},
         floor=FLOOR,
@@ -157,7 +156,7 @@ def fit(contract: TableContract, rows: Rows, seed: int) -> Fitted:
 
 
 def regressor(seed: int) -> Any:  # noqa: ANN401, scikit-learn has no types
-    """Boosted trees that are fitted to the absolute error, which is what they are judged by."""
+    """Boosted trees fitted to the absolute error, the error that they are evaluated by."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     return HistGradientBoostingRegressor(
@@ -175,11 +174,11 @@ def _columns(contract: TableContract) -> list[Column]:
     return [contract.column(name) for name in names]
 
 
-def _judged_on(rows: Rows) -> pa.Table:
-    """The test's rows with what each baseline says; where it knows nothing, the median of all that was learnt from."""
+def _test_rows(rows: Rows) -> pa.Table:
+    """Test rows with the prediction of each baseline: its column, or where that is NULL the training median."""
     middle = float(np.median(labels(rows.train)))
     test = rows.test.drop_columns(["known_at", "arrived_at"])
     for name, column in BASELINES.items():
-        said: Vector = np.asarray(pc.fill_null(test[column], middle).to_numpy(), dtype=np.float64)
-        test = test.append_column(f"{BASELINE}_{name}", pa.array(said))
+        guess: Vector = np.asarray(pc.fill_null(test[column], middle).to_numpy(), dtype=np.float64)
+        test = test.append_column(f"{BASELINE}_{name}", pa.array(guess))
     return test
