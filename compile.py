@@ -1,7 +1,7 @@
 """Compile pipeline.py to pipeline.json, and check the result as Vertex AI would read it.
 
 python compile.py            write pipeline.json, its picture in README.md and the page of its parameters
-python compile.py --check    only say whether one of them is stale, with the difference
+python compile.py --check    write nothing; show the difference if one of them is stale
 python compile.py --env prod also write the copy for an environment of goldline.yaml, which names the image by digest,
                              and register it as a template for the console
 """
@@ -21,12 +21,12 @@ from goldline.spec.picture import BEGIN, END, with_picture
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compile and check; 1 if the spec has findings or, with --check, something is stale."""
+    """Compile and check; exit code: 0 good, 1 findings, a stale file or a failed request, 2 wrong settings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing, fail if pipeline.json is stale")
     parser.add_argument("--env", metavar="NAME", help="also write and register the copy for this environment")
-    parser.add_argument("--image", default="", help="another image than the environment's, with tag or digest")
-    parser.add_argument("--tag", action="append", help="of the template (default: latest)")
+    parser.add_argument("--image", default="", help="image instead of the environment's, with tag or digest")
+    parser.add_argument("--tag", action="append", help="tag of the template; may be repeated (default: latest)")
     options = parser.parse_args(arguments)
     text, spec = compiled()
     committed, described = project.pipeline_json(), project.root() / "docs" / "parameters.md"
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _readme(spec: dict[str, Any]) -> dict[Path, str]:
-    """README.md with the picture; empty where it has no place for one."""
+    """Text of README.md with the picture, by path; empty if README.md has no lines BEGIN and END."""
     readme = project.root() / "README.md"
     there = readme.read_text(encoding="utf-8") if readme.exists() else ""
     return {readme: with_picture(there, spec)} if {BEGIN, END}.intersection(there.splitlines()) else {}

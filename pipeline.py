@@ -13,7 +13,7 @@ from components.transit.flow import simulate_transit, transit
 from goldline.spec.tables import catalog, flows
 
 
-@dsl.pipeline(name="goldline", description="Raw events to gold tables to judged models, for one date.")
+@dsl.pipeline(name="goldline", description="Raw events to gold tables to evaluated models, for one run date.")
 def pipeline(
     run_date: str = "",
     run_sales: bool = True,
@@ -40,31 +40,31 @@ def pipeline(
     simulated_size: str = "none",
     seed: int = 7,
 ) -> None:
-    """Raw events to gold tables to judged models, for one date.
+    """Raw events to gold tables to evaluated models, for one run date.
 
     Args:
-        run_date: Date to run, YYYY-MM-DD; empty: the day before the schedule's time, or before the job's creation.
+        run_date: Date to run, YYYY-MM-DD, UTC; empty: the day before the schedule's time, or before the job's creation.
         run_sales: Run the flow sales.
         collection: Firestore collection of sales.
-        database: Firestore database that holds it.
-        export_mode: "auto": what changed since the last export, all of it once a week; "full": all of it.
+        database: Firestore database of the collection.
+        export_mode: "auto": changes since the last export, and once a week the whole collection; "full": the whole.
         run_clickstream: Run the flow clickstream.
         run_startups: Run the flow startups, whose files come once a week.
         run_transit: Run the flow transit.
-        gtfs_url: Schedule, a GTFS archive: http(s):// or gs://.
-        history_url: Daily archives of observed trains; YYYY-MM-DD stands for the day, which comes a day late.
-        history_days: Days up to the run's date that are asked for.
-        history_range: Days to ask for instead, FIRST..LAST, each YYYY-MM-DD; LAST may be left out: the run's date.
-        transit_stop: Only stop whose headways are learnt and predicted, such as A32S; empty: all.
-        train: "auto": on Mondays, and where there is no model yet; "yes" or "no".
-        vertex_region: Region of Vertex AI where accepted models are registered; empty: nowhere.
-        serving_image: Image that serves them, by digest; empty: they are not registered.
+        gtfs_url: URL of the schedule, a GTFS archive: http(s):// or gs://.
+        history_url: URL of the daily archives of observed trains; YYYY-MM-DD stands for the date.
+        history_days: Number of days to ask for, up to the run date; an archive is published a day late.
+        history_range: Days to ask for instead, FIRST..LAST, each YYYY-MM-DD; LAST may be left out: the run date.
+        transit_stop: The only stop to learn and predict headways of, such as A32S; empty: all stops.
+        train: "auto": on Mondays, and if there is no usable model; "yes"; "no".
+        vertex_region: Region of Vertex AI where accepted models are registered; empty: they are not.
+        serving_image: Image, by digest, that serves registered models; empty: they are not registered.
         project: Project of Firestore, lake and warehouse; empty: the environment's.
         location: Location of BigQuery's datasets.
-        bucket: Bucket of the lake, without gs://; empty: the project's name and "-goldline".
+        bucket: Bucket of the lake, without gs://; empty: the project's id and "-goldline".
         dataset_prefix: Prefix of each dataset's name, for a developer's own tables.
-        full_refresh: Tables to make anew from all that ever arrived, with commas between; "all" for every one.
-        lookback_days: Days before the first unfinished date that are read again.
+        full_refresh: Tables to rebuild from all data that ever arrived, separated by commas; "all": every table.
+        lookback_days: Number of days before the first unfinished date to read again.
         simulated_size: "small", "demo" or "large": simulators fill the sources first; "none": no simulator runs.
         seed: Seed of all that is random.
     """

@@ -1,1 +1,1 @@
-"""The pipeline's components, a folder each: its face in component.py, its work in plain Python beside it."""
+"""KFP components: shared ones are files here; a flow's own are folders, with their work in plain Python beside."""

@@ -16,7 +16,7 @@ def evaluate_model(
     oracle: str = "",
     tolerance: float = 0.005,
 ) -> bool:
-    """Judge a model on its test rows; accepted, it is the champion from the run's date on."""
+    """Evaluate a model on its test rows; promote it from the run date on if it is accepted; return whether it was."""
     from goldline.runs.context import RunContext
     from goldline.stages.evaluate_model import Gate, evaluate_model
 

@@ -15,7 +15,7 @@ def export_firestore(
     files: dsl.Output[dsl.Dataset],
     metrics: dsl.Output[dsl.Metrics],
 ) -> None:
-    """Export a collection, or what changed in it, typed and pseudonymised as the source's contract says."""
+    """Export a collection, or its changes since the watermark, typed and pseudonymised by the source contract."""
     from goldline.runs.context import RunContext
     from goldline.stages.export_firestore.export import export_firestore
 

@@ -16,7 +16,7 @@ def finish_run(
     dataset_prefix: str,
     status: dsl.PipelineTaskFinalStatus,
 ) -> None:
-    """Collect the tasks' records (an exit task gets nothing from others); write summary and ops tables."""
+    """Collect the task records from the lake (an exit task gets no outputs of others); write summary and ops tables."""
     from goldline.runs.settings import Settings
     from goldline.stages.finish_run import finish_run
 

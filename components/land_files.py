@@ -9,7 +9,7 @@ from goldline.spec.task import task
 def land_files(
     run: str, flow: str, contract: str, files: dsl.Output[dsl.Dataset], metrics: dsl.Output[dsl.Metrics]
 ) -> None:
-    """Land the files that arrived for the run's dates, personal data treated as the source's contract says."""
+    """Land the files that arrived for the run's dates, with personal data treated by the source contract's rules."""
     from goldline.runs.context import RunContext
     from goldline.stages.land_files import land_files
 

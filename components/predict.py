@@ -19,7 +19,7 @@ def predict(
     metrics: dsl.Output[dsl.Metrics],
     features: dsl.Input[dsl.Artifact] | None = None,
 ) -> None:
-    """Predict with the champion for the rows of a SELECT, and build the table of predictions."""
+    """Predict with the champion for the rows of the SELECT `rows` (@value: `value`); build the table of predictions."""
     from goldline.runs.context import RunContext
     from goldline.stages.build_table import build_table
     from goldline.stages.predict import predict

@@ -24,7 +24,7 @@ def prepare_run(
     vertex_region: str,
     serving_image: str,
 ) -> NamedTuple("Prepared", [("run", str), ("train", bool)]):  # type: ignore[valid-type]
-    """Resolve the date and make every contract's table and view; the run's context, and whether any model is due."""
+    """Resolve the run date; make each contract's table and view; return RunContext and whether any model is due."""
     from goldline.runs.settings import Settings
     from goldline.stages.prepare_run import is_any_model_due, prepare_run
 

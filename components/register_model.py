@@ -8,7 +8,7 @@ from goldline.spec.task import task
 
 @task()
 def register_model(run: str, flow: str, model: dsl.Input[dsl.Model], registered: dsl.Output[VertexModel]) -> None:
-    """Make an accepted model a version of one Vertex model, served by the image that made it."""
+    """Register an accepted model as a new version of its Vertex AI model, served by the run's serving image."""
     from goldline.runs.context import RunContext
     from goldline.vertex.register import register_model
 

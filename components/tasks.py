@@ -1,4 +1,4 @@
-"""Tasks that the flows share: `table` builds or predicts one, `evaluate_and_register` judges a trained model."""
+"""Tasks shared by the flows: `table` builds or predicts a table, `evaluate_and_register` evaluates a trained model."""
 
 from kfp import dsl
 
@@ -12,14 +12,14 @@ table = Tables(build_table, predict).table
 
 
 def evaluate_and_register(name: str, trained: dsl.PipelineTask, run: str, flow: str, oracle: str = "") -> None:
-    """Evaluate a trained model beside its baselines; register it if it was accepted.
+    """Evaluate a trained model beside its baselines; register it if it is accepted.
 
     Args:
-        name: the model's.
-        trained: task that gives `model` and `dataset`.
+        name: name of the model.
+        trained: training task, with the outputs `model` and `dataset`.
         run: the run's context.
-        flow: the flow that the model is of.
-        oracle: folder below simulated/ in the lake where a simulator keeps what can be known at best.
+        flow: flow of the model.
+        oracle: folder below simulated/ in the lake that holds the oracle's probabilities; empty: there is no oracle.
     """
     model, dataset = trained.outputs["model"], trained.outputs["dataset"]
     judged = evaluate_model.named(f"evaluate_{name}")(run=run, flow=flow, oracle=oracle, model=model, dataset=dataset)

@@ -1,4 +1,4 @@
-"""Lines of JSON that a tracker writes into the lake each day -> sessions."""
+"""Flow clickstream: JSON Lines that a tracker writes into the lake each day -> sessions."""
 
 from kfp import dsl
 
@@ -10,14 +10,14 @@ from goldline.spec.tables import contract_json, landed_source
 
 @dsl.pipeline
 def simulate_clickstream(size: str, run: str) -> None:
-    """Clicks on a simulated shop's site, in the lake."""
+    """Write clicks on a simulated shop's site into the lake, unless `size` is none."""
     with dsl.If(size != "none", "simulated"):
         generate_clickstream(run=run)
 
 
 @dsl.pipeline
 def clickstream(run: str) -> None:
-    """Lines of JSON that a tracker writes into the lake each day -> sessions."""
+    """JSON Lines that a tracker writes into the lake each day -> sessions."""
     files = land_files.named("land_clickstream")(
         run=run, flow="clickstream", contract=contract_json("clickstream/ext_clickstream")
     )

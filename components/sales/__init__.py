@@ -1,1 +1,1 @@
-"""The flow sales: Firestore documents to customers and facts."""
+"""Flow sales: Firestore documents to customers and facts."""

@@ -1,4 +1,4 @@
-"""Firestore documents -> facts, customers, and who of them is about to leave."""
+"""Flow sales: Firestore documents -> sales facts, customers, churn predictions."""
 
 from kfp import dsl
 
@@ -11,14 +11,14 @@ from goldline.spec.tables import contract_json, landed_source
 
 @dsl.pipeline
 def simulate_sales(size: str, run: str, collection: str, database: str) -> None:
-    """Sales of a simulated shop, in Firestore."""
+    """Write sales of a simulated shop into Firestore, unless `size` is none."""
     with dsl.If(size != "none", "simulated"):
         generate_sales(run=run, collection=collection, database=database)
 
 
 @dsl.pipeline
 def churn(train: bool, run: str, collection: str, features: dsl.Input[dsl.Artifact]) -> None:
-    """Past features and what came after them -> a judged model of who leaves, registered if it was accepted."""
+    """Train a churn model on past features and what came after them; evaluate it; register it if it is accepted."""
     with dsl.If(train == True, "train"):
         trained = train_churn(run=run, features=features)
         evaluate_and_register("churn", trained, run, "sales", oracle=collection)
@@ -26,7 +26,7 @@ def churn(train: bool, run: str, collection: str, features: dsl.Input[dsl.Artifa
 
 @dsl.pipeline
 def sales(run: str, train: bool, collection: str, database: str, export_mode: str) -> None:
-    """Firestore documents -> facts, customers, and who of them is about to leave."""
+    """Firestore documents -> sales facts, customers, churn predictions."""
     exported = export_firestore(
         run=run, contract=contract_json("sales/ext_sales"), collection=collection, database=database, mode=export_mode
     )

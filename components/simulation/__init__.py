@@ -1,8 +1,8 @@
-"""What the simulators share: numbers that are looked up, text that is made by the column, folders that are theirs."""
+"""Shared parts of the simulators: counter-based random numbers, columnar text, marked folders, people, products."""
 
-# Customers of the simulated shop, by size of the simulation.
+# Number of customers of the simulated shop, by size of the simulation.
 CUSTOMERS = {"small": 250, "demo": 2_000, "large": 20_000}
 
 
 class NotSimulatedError(RuntimeError):
-    """What is to be filled holds what no simulation made, or what another one did; nothing was written."""
+    """The target holds real data, or another simulation's; nothing was written."""

@@ -1,7 +1,6 @@
-"""Random numbers that are looked up, not walked to: each is a function of the seed, a name and some whole numbers.
+"""Counter-based random numbers: value = f(seed, name, keys), so any day can be drawn on its own.
 
-So a day can be drawn without the days before it, for all customers at once, and comes out the same on any machine: up
-to the uniform number all is whole-number arithmetic.
+All customers are drawn at once. Uniform numbers come from whole-number arithmetic: they are the same on any machine.
 """
 
 from collections.abc import Sequence
@@ -14,16 +13,16 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Bits = npt.NDArray[np.uint64]
-COUNT_MAX = 15  # of what is bought in a day; beyond it lies less than one day in a million years
+COUNT_MAX = 15  # most purchases a day; less than one day in a million years has more
 
 
 def uniform(seed: int, name: str, *keys: npt.ArrayLike) -> Floats:
-    """Numbers in [0, 1) by seed, name and keys, which are broadcast against each other."""
+    """Uniform numbers in [0, 1), a function of seed, name and keys; keys are broadcast like NumPy arrays."""
     return np.asarray((bits(seed, name, *keys) >> np.uint64(11)) * 2.0**-53, np.float64)
 
 
 def bits(seed: int, name: str, *keys: npt.ArrayLike) -> Bits:
-    """Numbers of 64 random bits by seed, name and keys, which are broadcast against each other.
+    """Numbers of 64 random bits, a function of seed, name and keys; keys are broadcast like NumPy arrays.
 
     Each key is mixed in by the output function of SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom
     number generators", OOPSLA 2014, figure 17.
@@ -35,26 +34,26 @@ def bits(seed: int, name: str, *keys: npt.ArrayLike) -> Bits:
 
 
 def chosen(chances: Floats, weights: Sequence[int]) -> Integers:
-    """Which of some things each number in [0, 1) means, by their weights: whole numbers, so that sums are exact."""
+    """Index drawn by each number in [0, 1), in proportion to `weights`: whole numbers, so that sums are exact."""
     ends = np.cumsum(weights)
     return np.asarray(np.searchsorted(ends, chances * ends[-1], side="right"), np.int64)
 
 
 def gamma(seed: int, name: str, shape: int, mean: npt.ArrayLike, keys: npt.ArrayLike) -> Floats:
-    """Gamma variates of a whole shape: sums of as many exponential ones."""
+    """Gamma variates of a whole-number `shape`, one per key: sums of that many exponential variates."""
     numbers = np.asarray(keys)[:, None]
     parts = -np.log1p(-uniform(seed, name, numbers, np.arange(shape)))
     return np.asarray(parts.sum(axis=1) * mean / shape, np.float64)
 
 
 def geometric(chances: Floats, probability: npt.ArrayLike) -> Integers:
-    """Days until something happens that does so each day with a probability, by inversion; at least 1."""
+    """Geometric variates by inversion: days until an event of the given daily probability; at least 1."""
     days = np.ceil(np.log1p(-chances) / np.log1p(-np.asarray(probability)))
     return np.maximum(days, 1).astype(np.int64)
 
 
 def poisson(chances: Floats, mean: Floats) -> Integers:
-    """Poisson counts by inversion: how many steps of the cumulated distribution lie below the uniform number."""
+    """Poisson variates by inversion of the numbers in [0, 1); at most COUNT_MAX."""
     counts = np.zeros(len(chances), np.int64)
     probability = np.exp(-mean)
     below = probability.copy()

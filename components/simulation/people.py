@@ -1,4 +1,4 @@
-"""The simulated shop's customers as persons: names, addresses, cards, all made up."""
+"""Customers of the simulated shop as persons: made-up names, addresses, cards."""
 
 import datetime
 import random
@@ -14,7 +14,7 @@ MOVERS, STAY_DAYS = 0.10, 240
 
 @dataclass(frozen=True)
 class Home:
-    """Where somebody lives."""
+    """Home address of a customer."""
 
     street: str
     town: str
@@ -24,11 +24,11 @@ class Home:
 
 @dataclass(frozen=True)
 class Customer:
-    """A made-up person. Personal values are here and in the documents, and must be nowhere else.
+    """Made-up person. Personal values are here and in the documents, and must be nowhere else.
 
     Attributes:
-        homes: one, or for the few who move two, in which they live by turns.
-        moves: a day on which a stay ends and the next begins.
+        homes: one home, or for the few who move two, in turns of STAY_DAYS.
+        moves: date of a move.
     """
 
     customer_id: str
@@ -46,17 +46,17 @@ class Customer:
 
     @property
     def personal(self) -> tuple[str, ...]:
-        """All that must not leave the documents."""
+        """Personal values, which must not leave the documents."""
         return (self.name, self.email, self.phone, self.card, *(home.street for home in self.homes))
 
     def home(self, day: datetime.date) -> Home:
-        """Where the customer lives on a day."""
+        """Home of the customer on a day."""
         stay = (day - self.moves).days // STAY_DAYS
         return self.homes[stay % len(self.homes)]
 
 
 def customer(seed: int, number: int) -> Customer:
-    """The customer of a number."""
+    """Customer of a number; the same for the same seed."""
     dice = random.Random(f"{seed} customer {number}")
     first, last = dice.choice(FIRST_NAMES), dice.choice(LAST_NAMES)
     return Customer(

@@ -1,7 +1,7 @@
-"""Text by the column: the lines of many records at once, with no loop over records.
+"""Columnar text: lines of many records at once, with no loop over records.
 
-What has one width (ids, moments) is a matrix of characters, a row a record, filled by looking characters up. What has
-not is an Arrow array of bytes, taken from a few prepared pieces. `join` puts the columns of a line side by side.
+Values of one width (ids, moments) are a matrix of characters, a row per record, filled by look-up. Other values are an
+Arrow array of bytes, taken from a few prepared pieces. `join` concatenates the columns of a line.
 """
 
 import json
@@ -23,18 +23,18 @@ CALENDAR_ENDS = np.datetime64("2070-01-01")
 
 
 def hexadecimal(numbers: Bits) -> Characters:
-    """16 digits each."""
+    """Numbers as 16 hexadecimal digits; shape (records, 16)."""
     octets = numbers.astype(">u8").view(np.uint8).reshape(-1, 8)
     return _pairs()[octets].reshape(-1, 16)
 
 
 def dates(days: Integers) -> Characters:
-    """Days since 1970 as YYYY-MM-DD."""
+    """Days since 1970 as YYYY-MM-DD; shape (records, 10)."""
     return _calendar()[days]
 
 
 def moments(milliseconds: Integers) -> Characters:
-    """Milliseconds since 1970 as ISO 8601 in UTC, with milliseconds."""
+    """Milliseconds since 1970 as ISO 8601 in UTC, with milliseconds; shape (records, 24)."""
     days, time = np.divmod(milliseconds, MS_A_DAY)
     seconds, thousandths = np.divmod(time, MS_A_SECOND)
     found = np.empty((len(milliseconds), 24), np.uint8)
@@ -45,7 +45,7 @@ def moments(milliseconds: Integers) -> Characters:
 
 
 def fixed(*parts: bytes | Characters) -> pa.BinaryArray:
-    """Columns of one width with constants between them, side by side; one at least is a column."""
+    """Concatenate columns of one width and constants, row by row; at least one part must be a column."""
     rows = next(len(part) for part in parts if isinstance(part, np.ndarray))
     widths = [part.shape[1] if isinstance(part, np.ndarray) else len(part) for part in parts]
     found = np.empty((rows, sum(widths)), np.uint8)
@@ -58,39 +58,39 @@ def fixed(*parts: bytes | Characters) -> pa.BinaryArray:
 
 
 def pieces(texts: Iterable[str]) -> pa.BinaryArray:
-    """Prepared texts, to be taken by number."""
+    """Prepared texts as an Arrow array, to be taken by number."""
     return pa.array([text.encode() for text in texts], pa.binary())
 
 
 def decimals(numbers: Integers) -> pa.BinaryArray:
-    """Whole numbers in decimal digits."""
+    """Whole numbers as decimal digits."""
     return pc.cast(pc.cast(pa.array(numbers), pa.string()), pa.binary())
 
 
 def hundredths(numbers: Integers) -> pa.BinaryArray:
-    """Hundredths, such as cents, with a point and two digits."""
+    """Hundredths, such as cents, as decimals with two places."""
     whole, rest = np.divmod(numbers, 100)
     return join(decimals(whole), pieces(f".{n:02d}" for n in range(100)).take(pa.array(rest)))
 
 
 def padded(numbers: Integers, width: int) -> pa.BinaryArray:
-    """Whole numbers in decimal digits, with zeros before them up to a width."""
+    """Whole numbers as decimal digits, padded with zeros to `width`."""
     return pc.cast(pc.utf8_lpad(pc.cast(pa.array(numbers), pa.string()), width, "0"), pa.binary())
 
 
 def join(*columns: pa.BinaryArray | bytes) -> pa.BinaryArray:
-    """Columns and constants side by side."""
+    """Concatenate columns and constants, row by row."""
     parts = [pa.scalar(column) if isinstance(column, bytes) else column for column in columns]
     return pc.binary_join_element_wise(*parts, b"")
 
 
 def members(**values: Any) -> str:  # noqa: ANN401, whatever JSON can say
-    """Members of a JSON object, as they stand between its braces."""
+    """Members of a JSON object, without its braces."""
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))[1:-1]
 
 
 def split(lines: pa.BinaryArray, written: int, lines_a_file: int) -> Iterator[tuple[int, memoryview]]:
-    """Lines as the text of the files that they go into, by the file's number, after so many that are written."""
+    """Split lines, before which `written` were written, into files of `lines_a_file`: pairs of file number and text."""
     _, ends, data = lines.buffers()
     ends, text = np.frombuffer(ends, np.int32)[lines.offset :], memoryview(data)
     start = 0
@@ -102,7 +102,7 @@ def split(lines: pa.BinaryArray, written: int, lines_a_file: int) -> Iterator[tu
 
 
 def cut(lines: pa.BinaryArray, where: Flags, chances: Floats, least: int) -> pa.BinaryArray:
-    """The lines, of which some lose their end, brace and all, at a place drawn by chance; these few one by one."""
+    """Lines, those marked in `where` cut after `least` or more bytes, drawn by `chances`; the brace is always lost."""
     if not where.any():
         return lines
     broken = []
@@ -113,7 +113,7 @@ def cut(lines: pa.BinaryArray, where: Flags, chances: Floats, least: int) -> pa.
 
 
 def replaced(column: pa.BinaryArray, where: Flags, by: pa.BinaryArray) -> pa.BinaryArray:
-    """The column with others in some places, in order."""
+    """Column with the values of `by`, in order, in the places marked in `where`."""
     return pc.replace_with_mask(column, pa.array(where), by) if where.any() else column
 
 

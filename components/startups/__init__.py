@@ -1,1 +1,1 @@
-"""The flow startups: a register and its changes to a history."""
+"""Flow startups: a register and its changes to a history."""

@@ -1,4 +1,4 @@
-"""Lines of JSON that a crawler writes into the lake, a full load, then each week's changes -> their history."""
+"""Flow startups: JSON Lines that a crawler writes into the lake, a full load, then weekly changes -> a history."""
 
 from kfp import dsl
 
@@ -10,14 +10,14 @@ from goldline.spec.tables import contract_json, landed_source
 
 @dsl.pipeline
 def simulate_startups(size: str, run: str) -> None:
-    """A simulated register of startups, in the lake."""
+    """Write a simulated register of startups into the lake, unless `size` is none."""
     with dsl.If(size != "none", "simulated"):
         generate_startups(run=run)
 
 
 @dsl.pipeline
 def startups(run: str) -> None:
-    """Lines of JSON that a crawler writes into the lake, a full load, then each week's changes -> their history."""
+    """JSON Lines that a crawler writes into the lake, a full load, then weekly changes -> a history of startups."""
     files = land_files.named("land_startups")(run=run, flow="startups", contract=contract_json("startups/ext_startups"))
     raw = landed_source("startups/ext_startups", files.outputs["files"])
     changed = table("startups/stg_startups", run, raw)

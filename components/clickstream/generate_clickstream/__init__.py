@@ -1,1 +1,1 @@
-"""A simulated web shop whose tracker writes its clicks into the lake, where there is no real one."""
+"""Simulated web shop whose tracker writes clicks into the lake; used where there is no real source."""

@@ -1,7 +1,7 @@
-"""Bring the simulated tracker's folder to where it stands at the end of the run's date.
+"""Write the simulated tracker's files up to the run date.
 
-The files of a date follow from seed, size and date alone, so dates may come in any order and twice. The lines are the
-same on any machine; the compressed bytes are, as far as ISA-L finds the same matches on both processors.
+The files of a date depend on seed, size and date alone, so dates may be written in any order, and twice. The lines are
+the same on any machine; the compressed bytes too, if ISA-L finds the same matches on both processors.
 """
 
 import datetime
@@ -34,15 +34,15 @@ SIZES = {
     "large": {"days": 60, "events": 1_000_000, "customers": CUSTOMERS["large"]},
 }
 SOURCE = "clickstream"
-FILES, LINES_A_FILE_MAX = 4, 250_000  # files of a small day, about; lines of a file of a large one
-LEVEL = 1  # of compression: the lines are so alike that more costs time and saves little
+FILES, LINES_A_FILE_MAX = 4, 250_000  # files of a small day, about; most lines per file of a large one
+LEVEL = 1  # of compression: lines are so alike that a higher level costs time and saves little
 # RFC 1952: deflate, no flags, no time, the fastest compression, written under Unix.
 HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\x03"
 
 
 @dataclass(frozen=True)
 class Portion:
-    """Lines that go into one file; or the line in whose midst its upload ended."""
+    """Lines of file number `file`; or, with `is_last_words`, the line in which its upload broke off."""
 
     file: int
     text: memoryview
@@ -50,20 +50,20 @@ class Portion:
 
 
 def generate_clickstream(run: RunContext, seed: int, days: int, events: int, customers: int) -> dict[str, int | float]:
-    """Write the tracker's files up to the run's date, and the truth about their sessions beside them.
+    """Write the tracker's files up to the run date, and the true sessions beside them.
 
     Args:
         run: the run's context.
         seed: seed of all that is random.
-        days: days that a first run writes; later runs write what has been missing since the last one.
-        events: events a day, about.
-        customers: customers of generate_sales, some of whom are among the visitors.
+        days: number of days that a first run writes; later runs continue after the last day written.
+        events: number of events a day, about.
+        customers: number of customers of generate_sales, some of whom are among the visitors.
 
     Returns:
-        Files, lines, distinct events and planted defects that this run wrote, by kind: see `Chunk.planted`.
+        Number of files, lines, distinct events and planted defects that this run wrote: see `Chunk.planted`.
 
     Raises:
-        NotSimulatedError: the folder is not this simulation's.
+        NotSimulatedError: the folder holds real files, or another simulation.
     """
     with recorded(run, "generate_clickstream", SOURCE) as record:
         folder = Folder(Lake(run.project, run.bucket), SOURCE)
@@ -82,7 +82,7 @@ def generate_clickstream(run: RunContext, seed: int, days: int, events: int, cus
 
 
 def write_day(folder: Folder, shop: Shop, day: datetime.date, lines_a_file: int) -> Counter[str]:
-    """Write a date's files and the truth beside them; what they hold, by kind."""
+    """Write a date's files and the truth beside them; return the number of lines, events and defects by kind."""
     counts: Counter[str] = Counter()
     with (
         folder.lake.writing(folder.truth(day)) as beside,
@@ -98,7 +98,7 @@ def write_day(folder: Folder, shop: Shop, day: datetime.date, lines_a_file: int)
 def _portions(
     shop: Shop, day: datetime.date, lines_a_file: int, truth: pq.ParquetWriter, counts: Counter[str]
 ) -> Iterator[Portion]:
-    """The day's lines file by file; its truth and its counts on the way."""
+    """Lines of the day, file by file; writes `truth` and updates `counts` on the way."""
     written, moment, last = 0, 0, memoryview(b"")
     for chunk in chunks(shop, day):
         truth.write_batch(chunk.truth())
@@ -115,13 +115,13 @@ def _portions(
 
 
 def _pack(portions: Iterable[Portion], stream: BinaryIO) -> None:
-    """Write a file of gzip; one with last words ends in their midst, as when an upload breaks off."""
+    """Write a gzip file; one with last words ends in the middle of them, like a broken upload."""
     deflate = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, -isal_zlib.MAX_WBITS)
     stream.write(HEADER)
     checksum = length = 0
     for portion in portions:
         if portion.is_last_words:
-            # Stored as it is, and half of it missing: so it is plain how much can be read of the file.
+            # An uncompressed block without its second half: so it is certain how much of the file can be read.
             said = len(portion.text)
             stream.write(deflate.flush(isal_zlib.Z_SYNC_FLUSH) + struct.pack("<BHH", 0, said, said ^ 0xFFFF))
             stream.write(portion.text[: said // 2])

@@ -1,6 +1,6 @@
-"""The tracker's lines of JSON: a day's events in the order of their arrival, with what goes wrong on their way.
+"""JSON Lines of the simulated tracker: a day's events in order of arrival, with planted defects.
 
-What is broken is always sent again, whole: so the truth is what a right reader finds.
+A broken line is always sent again whole: so the truth is what a correct reader finds.
 """
 
 import datetime
@@ -20,18 +20,18 @@ from components.simulation.draws import Bits, Floats, Integers, bits, chosen, un
 from components.simulation.people import FIRST_NAMES, LAST_NAMES
 from components.simulation.text import MS_A_DAY, fixed, hexadecimal, join, members, moments, pieces
 
-SESSIONS_AT_ONCE = 4096  # whose events are in memory
-WHOLE, AGAIN, CUT_OFF = range(3)  # what a line is: an event, the same event once more, a piece of a line
-CUT_MIN = 20  # characters that are left of a line, at least
+SESSIONS_AT_ONCE = 4096  # sessions whose events are in memory at once
+WHOLE, AGAIN, CUT_OFF = range(3)  # kind of a line: an event, the same event again, a piece of a line
+CUT_MIN = 20  # least number of characters left of a broken line
 CART_MAX, CART_QUANTITY_MAX = 3, 4
 
-MAIL = "{}"  # stands where an e-mail address is put in
+MAIL = "{}"  # placeholder of an e-mail address
 _CONFIRMS = members(
     event_type="page_view", page_url=site.url("/newsletter/confirm", f"?email={MAIL}"), page_path="/newsletter/confirm"
 )
 _SEARCHES = members(event_type="search", page_url=site.url("/search", f"?q={MAIL}"), page_path="/search")
 _FOUND = members(search_text=MAIL, results=0)
-_DOMAINS = ("@example.com", "%40example.com")  # as it is, and as a form's address carries it
+_DOMAINS = ("@example.com", "%40example.com")  # as text, and as a form encodes it in a URL
 
 _DEEDS = pieces(f'{deed.text},"referrer_url":' for deed in site.DEEDS)
 _DOINGS = pieces(f"{{{members(**deed.properties)}}}" for deed in site.DEEDS)
@@ -52,7 +52,7 @@ _DEVICES = pieces(
     for d in site.DEVICES
 )
 _COUNTRIES = pieces(f',"geo":{{"country":"{country}"}},"ip_address":"198.' for country in site.COUNTRIES)
-_NETWORKS = pieces(("18.", "19."))  # nobody's: RFC 2544 keeps 198.18.0.0/15 for benchmarks
+_NETWORKS = pieces(("18.", "19."))  # reserved: RFC 2544 keeps 198.18.0.0/15 for benchmarks
 _OCTETS = text.decimals(np.arange(256))
 _CART = pieces(f"{{{members(**site.line_of(g, q))}}}" for g in site.GOODS for q in range(1, CART_QUANTITY_MAX + 1))
 _MORE = pa.concat_arrays([join(b",", _CART), pieces([""])])
@@ -76,14 +76,14 @@ TRUTH = pa.schema(
         ("is_bounce", pa.bool_()),
         ("utm_source", pa.string()),
         ("device_type_category", pa.string()),
-        ("complete_on", pa.date32()),  # the run date by whose files all of its events have arrived
+        ("complete_on", pa.date32()),  # run date with whose files all of the session's events have arrived
     ]
 )
 
 
 @dataclass(frozen=True)
 class Lines:
-    """Some sessions' lines of one day, by column and in the order of arrival.
+    """Lines of some sessions on one day, as columns in order of arrival; arrays of shape (lines,).
 
     Attributes:
         event: index of the line's event.
@@ -98,7 +98,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some sessions, their events, and the lines that these are in one day's files."""
+    """Some sessions, their events, and their lines in one day's files."""
 
     shop: Shop
     day: datetime.date
@@ -107,7 +107,7 @@ class Chunk:
 
     @cached_property
     def lines(self) -> Lines:
-        """What arrives on the day, and in which order."""
+        """Lines that arrive on the day, in order of arrival."""
         events = self.events
         again = np.flatnonzero(self._draw("again") < REPEATED)
         cut = np.flatnonzero(self._draw("cut") < CUT)
@@ -121,7 +121,7 @@ class Chunk:
         return Lines(event[order], kind[order], arrival[order])
 
     def text(self) -> pa.BinaryArray:
-        """The lines, each with its newline."""
+        """JSON Lines, each with its newline; shape (lines,)."""
         lines = self.lines
         deed, properties = self._deeds(lines.event)
         whole = join(
@@ -137,7 +137,7 @@ class Chunk:
         return text.cut(whole, is_cut, self._draw("cut at", lines.event[is_cut]), CUT_MIN)
 
     def planted(self, previous: int) -> tuple[Counter[str], int]:
-        """What the lines hold, by kind, when the moment before them was `previous`; and the last moment."""
+        """Number of events and defects by kind, after an event at `previous` (ms since 1970); and the last moment."""
         lines = self.lines
         is_whole = lines.kind != CUT_OFF
         event = lines.event[is_whole]
@@ -153,7 +153,7 @@ class Chunk:
         return Counter(counts), int(moment[-1]) if len(moment) else previous
 
     def truth(self) -> pa.RecordBatch:
-        """The sessions that began on the day, as a right reader finds them once all of their events have arrived."""
+        """Sessions that began on the day, as a correct reader finds them once all events have arrived; see TRUTH."""
         sessions, events = self.sessions, self.events
         starts = np.flatnonzero(events.place == 0)
         ends = starts + sessions.length - 1
@@ -190,14 +190,14 @@ class Chunk:
         )
 
     def _customers(self, event: Integers) -> pa.BinaryArray:
-        """The customer's id, where the event knows it."""
+        """Customer id of each event as JSON; null before the visitor has logged in."""
         session = self.events.session[event]
         knows = self.events.place[event] >= self.sessions.login[session]
         names = pa.concat_arrays([join(b'"', _customer_ids(self.sessions.customer), b'",'), pieces(["null,"])])
         return names.take(pa.array(np.where(knows, session, len(names) - 1)))
 
     def _deeds(self, event: Integers) -> tuple[pa.BinaryArray, pa.BinaryArray]:
-        """What was done and on which page; and its properties."""
+        """Action and page of each event, and its properties, as JSON."""
         deed = self.events.deed[event]
         texts, properties = _DEEDS.take(pa.array(deed)), _DOINGS.take(pa.array(deed))
         confirms, searches = deed == site.CONFIRMATION_AT, deed == site.SEARCH_FOR_MAIL_AT
@@ -208,7 +208,7 @@ class Chunk:
         return texts, text.replaced(properties, buys, self._orders(event[buys]))
 
     def _with_mail(self, form: str, event: Integers, domain: int) -> pa.BinaryArray:
-        """A text with the visitor's e-mail address in it."""
+        """The text `form` with each visitor's e-mail address in the place of MAIL."""
         front, back = form.split(MAIL)
         visitor = self.sessions.visitor[self.events.session[event]]
         names = [
@@ -220,7 +220,7 @@ class Chunk:
         return join(front.encode(), *names, text.decimals(visitor), _DOMAINS[domain].encode(), back.encode())
 
     def _orders(self, event: Integers) -> pa.BinaryArray:
-        """The properties of purchases: a cart of some lines and what it is worth."""
+        """Properties of purchases: the cart's lines, value and quantity."""
         chances = [self._draw(f"line {n} of the cart", event) for n in range(CART_MAX)]
         lines = np.array([(chance * len(_CART)).astype(np.int64) for chance in chances]).reshape(CART_MAX, -1)
         size = 1 + chosen(self._draw("size of the cart", event), (3, 1, 1))
@@ -234,12 +234,12 @@ class Chunk:
         )
 
     def _referrers(self) -> Integers:
-        """The page before, or what led to the site."""
+        """Index of each event's referrer in _REFERRERS: the page before, or the session's source."""
         source = len(site.PATHS) + self.sessions.source[self.events.session]
         return np.where(self.events.place == 0, source, np.roll(_PATH_OF[self.events.deed], 1))
 
     def _visitors(self) -> pa.BinaryArray:
-        """By session: what every one of its events tells."""
+        """JSON members that all events of a session share; one text per session."""
         sessions = self.sessions
         address = bits(self.shop.seed, "address", sessions.visitor)
         country = chosen(uniform(self.shop.seed, "country", sessions.visitor), list(site.COUNTRIES.values()))
@@ -265,7 +265,7 @@ class Chunk:
 
 
 def chunks(shop: Shop, day: datetime.date) -> Iterator[Chunk]:
-    """A day's lines, some thousand sessions at a time."""
+    """Chunks of a day, at most SESSIONS_AT_ONCE sessions each."""
     days, numbers = shop.of_day(day)
     for start in range(0, len(numbers), SESSIONS_AT_ONCE):
         some = slice(start, start + SESSIONS_AT_ONCE)
@@ -273,7 +273,7 @@ def chunks(shop: Shop, day: datetime.date) -> Iterator[Chunk]:
 
 
 def _customer_ids(numbers: Integers) -> pa.BinaryArray:
-    """As generate_sales names them."""
+    """Ids of customers as generate_sales writes them, such as c00042."""
     return join(b"c", text.padded(numbers, 5))
 
 

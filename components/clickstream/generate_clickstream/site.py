@@ -1,7 +1,6 @@
-"""The simulated shop's site: its pages, what visitors do on them, where they come from and with what they look.
+"""Site of the simulated shop: pages, actions of visitors, traffic sources and devices.
 
-All that a line tells of these is prepared here as text, once, and taken by number. Products and prices are those of
-generate_sales.
+Their JSON is prepared here once as text, and taken by number. Products and prices are those of generate_sales.
 """
 
 from dataclasses import dataclass
@@ -12,14 +11,14 @@ from components.simulation.products import PRODUCTS
 from components.simulation.text import members
 
 SITE = "shop.example"
-QUANTITY_MAX = 3  # of one product that is laid into the cart at once
+QUANTITY_MAX = 3  # most pieces of a product that are added to the cart at once
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Product:
-    """A product of the shop; its price is in cents."""
+    """Product of the shop; `price` is in cents."""
 
     name: str
     category: str
@@ -32,13 +31,13 @@ class Product:
 
     @property
     def path(self) -> str:
-        """Its page."""
+        """Path of its page."""
         return f"/p/{self.name.lower()}"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a session comes from, as its first event tells it and as its campaign's link was tagged."""
+    """Traffic source of a session: referrer and utm tags of its first event; `weight` is its relative frequency."""
 
     weight: int
     referrer: str | None
@@ -53,7 +52,7 @@ class Source:
 
     @property
     def query(self) -> str:
-        """What the link carries, with its question mark."""
+        """Query string of the link, with its question mark; empty without tags."""
         tags = {"utm_source": self.source, "utm_medium": self.medium, "utm_campaign": self.campaign}
         found = "&".join(f"{name}={value}" for name, value in tags.items() if value)
         return f"?{found}" if found else ""
@@ -61,7 +60,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Device:
-    """What a visitor looks with."""
+    """Device of a visitor; `weight` is its relative frequency."""
 
     weight: int
     type: str
@@ -71,18 +70,18 @@ class Device:
 
     @property
     def category(self) -> str:
-        """The kind of device, as the tracker derives it."""
+        """Device category as the tracker derives it: mobile, tablet, desktop or other."""
         return CATEGORIES_OF_DEVICES.get(self.type, "other")
 
 
 @dataclass(frozen=True)
 class Deed:
-    """What a visitor can do: an event as far as it does not depend on who does it, and when.
+    """Action of a visitor: the part of an event that depends neither on the visitor nor on the time.
 
     Attributes:
-        path: the page it is done on.
-        query: what its address carries beside the path, with its question mark.
-        weight: how often it is done in the midst of a session.
+        path: path of its page.
+        query: query string of the page's URL, with its question mark.
+        weight: relative frequency in the middle of a session.
     """
 
     type: str
@@ -93,7 +92,7 @@ class Deed:
 
     @property
     def text(self) -> str:
-        """Its members of a line."""
+        """JSON members of its lines."""
         return members(event_type=self.type, page_url=url(self.path, self.query), page_path=self.path)
 
 
@@ -133,12 +132,12 @@ DEVICES = (
 
 
 def url(path: str, query: str = "") -> str:
-    """The address of a page."""
+    """URL of a page."""
     return f"https://{SITE}{path}{query}"
 
 
 def line_of(product: Product, quantity: int) -> Json:
-    """A line of a cart."""
+    """Line of a cart; `unit_price` is in euros."""
     return {"sku": product.sku, "product": product.name, "quantity": quantity, "unit_price": product.price / 100}
 
 
@@ -163,12 +162,12 @@ ADDITIONS = [
     for good in GOODS
     for quantity, weight in zip(range(1, QUANTITY_MAX + 1), (90, 30, 10), strict=True)
 ]
-# Addresses that hold an e-mail address, as real ones do: it is put in when a line is made.
+# URLs that hold an e-mail address, as real ones do: it is put in when a line is made.
 CONFIRMATION = Deed("page_view", "/newsletter/confirm", {}, 25)
 SEARCH_FOR_MAIL = Deed("search", "/search", {}, 12)
 LOGIN = Deed("login", "/account/login", {"method": "password"})
 PURCHASE = Deed("purchase", "/checkout/thanks", {})  # each has properties of its own
-# Each view, with what the link of each source carries: the first event of a session.
+# First events of sessions: each view, with the query string of each source.
 LANDINGS = [Deed(view.type, view.path, view.properties, 0, source.query) for source in SOURCES for view in VIEWS]
 
 MIDST = [*VIEWS, *SEARCHES, *ADDITIONS, CONFIRMATION, SEARCH_FOR_MAIL]

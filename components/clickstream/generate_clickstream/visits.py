@@ -1,9 +1,8 @@
-"""The simulated visits as numbers: sessions, their events, and when each event arrives in the lake.
+"""Simulated visits as numbers: sessions, their events, and the time at which each event arrives in the lake.
 
-Everything about a session follows from seed, day and its number on that day, and everything about an event from its
-session and its place in it. So any part of a day can be made by itself, and a date's files need of the day before only
-the few sessions that reach beyond it. Who visits has nothing to do with who buys in generate_sales: the best possible
-judge of churn, who knows of no clicks, stays the best.
+A session depends only on seed, day and its number on that day; an event only on its session and its place in it. So
+any part of a day can be made by itself, and a date's files need only the few sessions of the day before that reach
+beyond it. Visits are independent of the purchases of generate_sales, so the churn oracle needs no clicks.
 """
 
 import datetime
@@ -17,15 +16,15 @@ from components.simulation.draws import Bits, Flags, Floats, Integers, bits, cho
 from components.simulation.text import MS_A_DAY
 
 EPOCH = datetime.date(1970, 1, 1)
-BOUNCES, LENGTH_MAX, GOES_ON = 340_000, 30, (85, 100)  # of a million sessions; most events; chance of one event more
-LATE_EVERY, MIDNIGHT_EVERY = 50, 100  # one session of so many
-LOGS_IN, IS_LOGGED_IN = 0.6, 0.5  # of customers' sessions; of those, from the start
-CONVERTS = 0.06  # of sessions that are long enough
-REPEATED, CUT = 0.01, 0.003  # of events
+BOUNCES, LENGTH_MAX, GOES_ON = 340_000, 30, (85, 100)  # of a million sessions; most events; chance of one more
+LATE_EVERY, MIDNIGHT_EVERY = 50, 100  # one session in so many
+LOGS_IN, IS_LOGGED_IN = 0.6, 0.5  # shares: of customers' sessions; of those, from the start
+CONVERTS = 0.06  # share of sessions that are long enough
+REPEATED, CUT = 0.01, 0.003  # shares of events
 CONVERSION_LENGTH = 3  # a landing, something for the cart, the purchase
 PAUSE_MEDIAN, PAUSE_MIN, PAUSE_MAX = 20_000, 500, 25 * 60_000  # ms; always below the 30 minutes that end a session
 SLOW, SLOW_MS, DELAY_MS, AGAIN_MS = 0.04, 300_000, 2_000, 600_000
-BACK_AFTER_MS, BACK_WITHIN_MS = 300_000, 8 * 3_600_000  # after midnight, a late session's visitor has a network again
+BACK_AFTER_MS, BACK_WITHIN_MS = 300_000, 8 * 3_600_000  # after midnight, until a late session's device is online
 HOURS = (9, 5, 3, 2, 2, 4, 12, 24, 38, 46, 52, 55, 60, 56, 50, 48, 50, 56, 66, 78, 84, 70, 44, 22)  # weights
 
 
@@ -43,15 +42,18 @@ LENGTHS = _lengths()
 
 @dataclass(frozen=True)
 class Sessions:
-    """Sessions, by column. Moments are milliseconds since 1970; `start` is that of the first event.
+    """Sessions as columns; arrays of shape (sessions,).
 
     Attributes:
         day: days since 1970.
-        key: what all about a session is drawn with.
-        visitor: the visitor's number.
-        customer: the customer's number; -1 where the visitor is none.
-        login: place of the first event that knows the customer; `length` where none does.
-        is_late: from the event `late` on it arrives on the day after.
+        key: random key of the session's draws.
+        visitor: number of the visitor.
+        customer: number of the customer; -1: the visitor is no customer.
+        source: index into site.SOURCES.
+        length: number of events.
+        login: place of the first event with the customer's id; `length`: none has it.
+        is_late: whether its events from place `late` on arrive a day later.
+        crosses: whether it begins before midnight and ends after it.
     """
 
     day: Integers
@@ -69,14 +71,14 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Events:
-    """Events, by column, session by session.
+    """Events as columns, session by session; arrays of shape (events,), moments in milliseconds since 1970.
 
     Attributes:
-        session: which of the sessions.
+        session: index of the session.
         place: place in the session, from 0.
-        deed: which of site.DEEDS.
-        moment: when it happened.
-        arrival: when it reached the lake.
+        deed: index into site.DEEDS.
+        moment: moment of the event.
+        arrival: moment of its arrival in the lake.
     """
 
     session: Integers
@@ -89,11 +91,11 @@ class Events:
 
 @dataclass(frozen=True)
 class Shop:
-    """The simulated web shop by seed and size.
+    """Simulated web shop, given by seed and size.
 
     Attributes:
-        events: events a day, about.
-        customers: how many customers generate_sales knows.
+        events: number of events a day, about.
+        customers: number of customers of generate_sales.
     """
 
     seed: int
@@ -102,23 +104,23 @@ class Shop:
 
     @property
     def sessions(self) -> int:
-        """Sessions that start on a day."""
+        """Number of sessions that start on a day."""
         events_of_all = sum(length * weight for length, weight in enumerate(LENGTHS, 1))
         return max(round(self.events * sum(LENGTHS) / events_of_all), 1)
 
     @property
     def visitors(self) -> int:
-        """Who may visit; every other one is a customer, while there are customers."""
+        """Number of possible visitors; every other one is a customer, while there are customers."""
         return max(2 * self.customers, self.events, 1)
 
     def of_day(self, day: datetime.date) -> tuple[Integers, Integers]:
-        """The sessions of which a day's files may hold events: days since 1970, and numbers on that day."""
+        """Sessions that may have events in a day's files: their days since 1970, and their numbers on those days."""
         today, numbers = (day - EPOCH).days, np.arange(self.sessions)
         before = numbers[self._is_late(numbers) | self._crosses(numbers)]
         return np.repeat([today - 1, today], [len(before), len(numbers)]), np.concatenate([before, numbers])
 
     def visits(self, day: Integers, number: Integers) -> tuple[Sessions, Events]:
-        """Some sessions and their events."""
+        """Sessions of the given days and numbers, and their events."""
         sessions = self._sessions(day, number)
         return sessions, self._events(sessions, number)
 
@@ -161,7 +163,7 @@ class Shop:
         return Events(session, place, key, deed, moment, arrival)
 
     def _begins(self, sessions: Sessions, number: Integers, duration: Integers) -> Integers:
-        """When sessions begin: by number in the order of the day, as busy as its hours are; in whole numbers."""
+        """Start of each session in ms since 1970: in the order of numbers, as frequent as HOURS; whole numbers only."""
         chances = (number + uniform(self.seed, "begin", sessions.key)) / self.sessions
         ends = np.cumsum(HOURS) * 3_600_000
         at = np.minimum((chances * int(ends[-1])).astype(np.int64), ends[-1] - 1)
@@ -187,7 +189,7 @@ class Shop:
     def _arrivals(
         self, sessions: Sessions, session: Integers, place: Integers, moment: Integers, chances: Floats
     ) -> Integers:
-        """When events arrive; on their session's day, but for those that cross midnight or are late."""
+        """Arrival of each event in ms since 1970: on the session's day, unless that crosses midnight or is late."""
         slow = chances < SLOW
         delay = np.where(slow, chances / SLOW * SLOW_MS, (chances - SLOW) * DELAY_MS).astype(np.int64)
         midnight = ((sessions.day + 1) * MS_A_DAY)[session]
@@ -202,9 +204,6 @@ class Shop:
 
 
 def _pauses(chances: Floats) -> Integers:
-    """Milliseconds between two events: log-logistic, which has a heavy tail and needs no more than a division.
-
-    So it comes out the same on any machine, which a logarithm need not.
-    """
+    """Milliseconds between two events: log-logistic, since a division is the same on any machine, a logarithm not."""
     pauses = PAUSE_MEDIAN * (chances / (1 - chances))
     return np.clip(pauses, PAUSE_MIN, PAUSE_MAX).astype(np.int64)

@@ -1,1 +1,1 @@
-"""A simulated shop that writes its sales into Firestore, where there is no real one."""
+"""Simulated shop that writes its sales into Firestore; used where there is no real source."""

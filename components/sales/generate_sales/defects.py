@@ -1,4 +1,4 @@
-"""What is wrong with the simulated shop's documents, as real collections have it: each kind at a known rate."""
+"""Defects of the simulated shop's documents, as real collections have them: each kind at a known rate."""
 
 import datetime
 import random
@@ -10,7 +10,7 @@ JUNK = ["n/a", "yesterday", "31/31/2026", "2026-02-30", "--"]
 
 
 def spoil(chance: float, dice: random.Random, body: dict[str, Any]) -> str | None:
-    """Plant at most one defect, chosen by a number in [0, 1), into a document; its kind."""
+    """Plant at most one defect, drawn by `chance` in [0, 1), into a document; return its kind, None without one."""
     if chance < UNREADABLE:
         body |= dice.choice([{"sale_timestamp": dice.choice(JUNK)}, {"total_amount": "free"}])
         return "unreadable"
@@ -27,7 +27,7 @@ def spoil(chance: float, dice: random.Random, body: dict[str, Any]) -> str | Non
 
 
 def mixed(dice: random.Random, moment: datetime.datetime) -> datetime.datetime | str | int:
-    """A moment in one of the forms that years of changing applications leave behind; all mean the same second."""
+    """Moment in one of the formats that real collections mix; all mean the same second."""
     seconds = int(moment.timestamp())
     forms: list[datetime.datetime | str | int] = [
         moment,

@@ -1,9 +1,9 @@
-"""How customers of the simulated shop behave: who is with it on a day, and how much they buy.
+"""Behaviour of the simulated shop's customers: who is active on a day, and how much they buy.
 
-A customer is either with the shop or gone. Each day one who is with it leaves by a hazard of their own, and one who is
-gone comes back, rarely. Over the years as many join as leave, so that the shop is as busy on any date, and each
-stretch of days shows customers from before it, customers who join in it and customers who leave in it. While with the
-shop, a customer buys at a rate of their own, times a season that all share.
+A customer is active or gone. Each day an active customer leaves with a personal probability, and a gone one returns,
+rarely. Over the years as many join as leave: the shop is equally busy on any date, and each period has customers from
+before it, customers who join in it and customers who leave in it. An active customer buys at a personal rate, times a
+season that all share.
 """
 
 import datetime
@@ -19,24 +19,24 @@ from components.simulation.draws import Floats, Integers, gamma, geometric, pois
 Flags = npt.NDArray[np.bool_]
 
 OPENS, CLOSES = datetime.date(2015, 1, 1), datetime.date(2045, 1, 1)
-SPELLS = 80  # with the shop and gone by turns: enough to fill the years between
-RETURN = 1 / 300  # of those who are gone, a day
-RATE_SHAPE, HAZARD_SHAPE = 8, 8  # the higher, the more alike are the customers of a segment
-WEEKDAYS = (0.85, 0.80, 0.90, 0.95, 1.20, 1.40, 0.90)  # Monday first; 1 in the mean
+SPELLS = 80  # active and gone by turns: enough to fill the years between
+RETURN = 1 / 300  # daily probability that a gone customer returns
+RATE_SHAPE, HAZARD_SHAPE = 8, 8  # a higher shape makes the customers of a segment more alike
+WEEKDAYS = (0.85, 0.80, 0.90, 0.95, 1.20, 1.40, 0.90)  # Monday first; the mean is 1
 CHANNELS = ("web", "app", "store", "phone")
-SWING, PEAK = 0.10, 350  # the year's season, and the day of the year on which it is highest
+SWING, PEAK = 0.10, 350  # amplitude of the yearly season, and the day of the year of its peak
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A kind of customer.
+    """Kind of customer.
 
     Attributes:
-        share: of all customers.
-        rate: mean purchases a day.
-        hazard: mean probability of leaving, a day.
+        share: share of all customers.
+        rate: mean number of purchases a day.
+        hazard: mean daily probability of leaving.
         channels: weights of CHANNELS.
-        discounted: share of purchases that are made at a discount.
+        discounted: share of purchases at a discount.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Segment:
     discounted: float
 
 
-# What they buy by tells the segments apart, so that a model can guess at the rate of one who bought but once.
+# Segments differ by channel, so that a model can guess the rate of a customer who bought only once.
 SEGMENTS = (
     Segment("regular", 0.3, 0.19, 0.001, (0.10, 0.80, 0.05, 0.05), 0.10),
     Segment("occasional", 0.4, 0.02, 0.001, (0.25, 0.05, 0.50, 0.20), 0.15),
@@ -56,50 +56,50 @@ SEGMENTS = (
 
 
 def season(day: datetime.date) -> float:
-    """What all rates are multiplied by on a day: the weekday's share and a mild wave over the year."""
+    """Factor of all purchase rates on a day: the weekday's, times a mild wave over the year."""
     turn = 2 * math.pi * (day.timetuple().tm_yday - PEAK) / 365.25
     return WEEKDAYS[day.weekday()] * (1 + SWING * math.cos(turn))
 
 
 @dataclass(frozen=True)
 class Habits:
-    """The customers' behaviour by seed: an array holds a value a customer, by number."""
+    """Behaviour of all customers, given by seed; arrays of shape (customers,), by customer number."""
 
     seed: int
     customers: int
 
     @cached_property
     def segments(self) -> Integers:
-        """Which of SEGMENTS each customer is of."""
+        """Index into SEGMENTS of each customer."""
         ends = np.cumsum([segment.share for segment in SEGMENTS])[:-1]
         return np.asarray(np.searchsorted(ends, uniform(self.seed, "segment", self._numbers), side="right"), np.int64)
 
     @cached_property
     def rates(self) -> Floats:
-        """Purchases a day while with the shop, before the season."""
+        """Mean number of purchases a day while active, before the season."""
         means = np.array([segment.rate for segment in SEGMENTS])[self.segments]
         return gamma(self.seed, "rate", RATE_SHAPE, means, self._numbers)
 
     @cached_property
     def hazards(self) -> Floats:
-        """Probability to leave after a day with the shop."""
+        """Probability of leaving after an active day."""
         means = np.array([segment.hazard for segment in SEGMENTS])[self.segments]
         return np.minimum(gamma(self.seed, "hazard", HAZARD_SHAPE, means, self._numbers), 0.5)
 
     @cached_property
     def shares(self) -> Floats:
-        """Share of days that a customer is with the shop: the stationary distribution of the two states."""
+        """Share of days on which a customer is active: the stationary distribution of the two states."""
         return RETURN / (RETURN + self.hazards)
 
     def expected(self, day: datetime.date) -> Floats:
-        """Purchases to expect on a day of each who is with the shop then."""
+        """Expected number of purchases of each customer on a day, given that the customer is active."""
         return self.rates * season(day)
 
     def present(self, day: datetime.date) -> Flags:
-        """Who is with the shop on a day.
+        """Whether each customer is active on a day.
 
         Raises:
-            ValueError: the shop is not simulated for that day.
+            ValueError: the day is not between OPENS and CLOSES.
         """
         if not OPENS <= day < CLOSES:
             raise ValueError(f"the simulated shop is open from {OPENS} until {CLOSES}, not on {day}")
@@ -107,7 +107,7 @@ class Habits:
         return np.asarray(self._begins ^ (turns % 2 == 1), np.bool_)
 
     def counts(self, day: datetime.date) -> Integers:
-        """How often each buys on a day."""
+        """Number of purchases of each customer on a day."""
         chances = uniform(self.seed, "count", self._numbers, day.toordinal())
         return poisson(chances, np.where(self.present(day), self.expected(day), 0.0))
 
@@ -117,12 +117,12 @@ class Habits:
 
     @cached_property
     def _begins(self) -> Flags:
-        """Who is with the shop on the first day of all."""
+        """Whether each customer is active on OPENS."""
         return uniform(self.seed, "begins", self._numbers) < self.shares
 
     @cached_property
     def _ends(self) -> Integers:
-        """The days, counted from the first of all, on which each customer's spells are over."""
+        """End of each customer's spells, in days after OPENS; shape (customers, SPELLS)."""
         spells = np.arange(SPELLS)
         is_with = self._begins[:, None] ^ (spells % 2 == 1)
         chances = uniform(self.seed, "spell", self._numbers[:, None], spells)

@@ -1,9 +1,9 @@
-"""Oracle of churn: the probabilities that one who knows how each customer behaves would give.
+"""Oracle of churn: the best possible probabilities, from the true behaviour of each customer.
 
-The oracle knows everybody's rate, hazard and the seasons, and sees what the shop's documents show: the days on which
-each bought, up to the cut-off. What nobody can see is whether a customer who does not buy has left. That is a hidden
-Markov model of two states, with the shop and gone, and its forward recursion gives the exact posterior (Rabiner, "A
-tutorial on hidden Markov models", Proceedings of the IEEE 77(2), 1989, section III.A).
+The oracle knows each customer's rate and hazard and the seasons. It sees what the shop's documents show: the days on
+which each bought, up to the cut-off. Nobody sees whether a customer who does not buy has left. So this is a hidden
+Markov model of two states, active and gone, and its forward recursion gives the exact posterior (Rabiner, "A tutorial
+on hidden Markov models", Proceedings of the IEEE 77(2), 1989, section III.A).
 """
 
 import datetime
@@ -19,16 +19,16 @@ WINDOW = 30  # days without a valid purchase that mean churn
 
 
 def oracle(world: World, cutoff: datetime.date, first: datetime.date) -> dict[str, float]:
-    """The probability of churn of each customer who has bought: no valid purchase in the days after the cut-off.
+    """Probability of churn of each customer who has bought: no valid purchase in WINDOW days after the cut-off.
 
     Args:
-        world: the shop.
-        cutoff: the last day that the oracle sees.
-        first: the first day that the shop's collection holds.
+        world: the simulated shop.
+        cutoff: last day that the oracle sees.
+        first: first day in the shop's collection.
 
     Returns:
-        By customer id, that nobody finds a document, once the window's days are over, of a sale in the window that
-        can be read, is completed and is not refunded.
+        Probability by customer id. A purchase in the window is valid if at the window's end its document is there,
+        can be read, and is completed, not refunded.
     """
     present, has_bought = world.habits.shares, np.zeros(world.size, np.bool_)
     for ago in reversed(range((cutoff - first).days + 1)):
@@ -41,19 +41,19 @@ def oracle(world: World, cutoff: datetime.date, first: datetime.date) -> dict[st
 
 
 def _next(world: World, present: Floats) -> Floats:
-    """The probability of being with the shop a day later."""
+    """Probability of being active a day later."""
     return present * (1 - world.habits.hazards) + (1 - present) * RETURN
 
 
 def _after_silence(world: World, day: datetime.date, present: Floats) -> Floats:
-    """The probability of being with the shop, given that nothing was bought that day: Bayes' rule."""
+    """Probability of being active, given that nothing was bought that day: Bayes' rule."""
     silent = present * np.exp(-world.habits.expected(day) * (1 - UNREADABLE))
     return np.asarray(silent / (silent + 1 - present), np.float64)
 
 
 def _churns(world: World, cutoff: datetime.date, present: Floats) -> Floats:
-    """The probability of no valid purchase in the window; leaving and coming back in it are reckoned with."""
-    here, gone = present, 1 - present  # and nothing valid was bought so far
+    """Probability of no valid purchase in the window; customers may leave and return in it."""
+    here, gone = present, 1 - present  # each jointly with no valid purchase so far
     for days in range(1, WINDOW + 1):
         leaving, returning = here * world.habits.hazards, gone * RETURN
         seen = (1 - UNREADABLE) * standing(WINDOW - days)

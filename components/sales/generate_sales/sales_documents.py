@@ -1,10 +1,10 @@
-"""Bring the simulated shop's collection to where it stands at the end of the run's date.
+"""Write the simulated shop's documents up to the run date.
 
-A collection is simulated or real, never both: a document of goldline's own marks the simulated one, and a collection
-that holds documents but lacks the mark is refused. The mark also keeps what the shop was made with, the last day
-that was written and what is planted up to then, so that a later run adds its own days only.
+A collection is simulated or real, never both: a document of goldline's own marks a simulated one, and a collection
+that holds documents but lacks the mark is refused. The mark also records seed and size, the last day written and the
+defects planted so far, so that a later run adds only its own days.
 
-Beside the data, never in it, lies what the oracle says of churn: see oracle.py.
+The oracle's probabilities of churn lie beside the data, never in it: see oracle.py.
 """
 
 import datetime
@@ -39,12 +39,12 @@ SIZES = {
     "demo": {"days": 120, "customers": CUSTOMERS["demo"]},
     "large": {"days": 360, "customers": CUSTOMERS["large"]},
 }
-LOOK_UP = 500  # documents whose versions are asked for at once
+LOOK_UP = 500  # documents per request for their versions
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What a simulated collection was made with, how far it goes and what is planted in it."""
+    """Mark of a simulated collection: seed and size, first and last date, number of planted defects by kind."""
 
     seed: int
     customers: int
@@ -56,21 +56,21 @@ class Mark:
 def generate_sales(
     run: RunContext, collection: str, database: str, seed: int, days: int, customers: int
 ) -> dict[str, int | float]:
-    """Write the shop's documents up to the run's date, and the oracle's churn probabilities whose window ends there.
+    """Write the shop's documents up to the run date, and the oracle's probabilities for the window that ends there.
 
     Args:
-        run: the run's card.
-        collection: the collection to write.
-        database: the Firestore database.
+        run: the run's context.
+        collection: Firestore collection to write.
+        database: Firestore database of the collection.
         seed: seed of all that is random.
-        days: days of history that a first run writes.
-        customers: how many customers the shop has, whether with it or gone.
+        days: number of days of history that a first run writes.
+        customers: number of customers of the shop, active or gone.
 
     Returns:
-        Documents written by this run; documents and planted defects that the collection now holds, by kind.
+        Number of documents that this run wrote; number of documents and defects that the collection now holds.
 
     Raises:
-        NotSimulatedError: the collection is not this simulation's.
+        NotSimulatedError: the collection holds real documents, or another simulation.
     """
     with recorded(run, "generate_sales", "sales") as record:
         client = firestore_client(run.project, database)
@@ -93,19 +93,19 @@ def generate_sales(
 
 
 def churn_path(collection: str, cutoff: datetime.date) -> str:
-    """Path in the lake of the oracle's churn probabilities at a cut-off."""
+    """Path in the lake of the oracle's probabilities of churn at a cut-off."""
     return f"simulated/{collection}/churn/cutoff={cutoff}.parquet"
 
 
 def _mark(client: firestore.Client, collection: str, wanted: Mark) -> tuple[Mark, bool]:
-    """The collection's mark, and whether it was made just now."""
+    """Mark of the collection, and whether this call created it."""
     reference = client.document(MARKS, collection)
     found = reference.get(timeout=TIMEOUT)
     if not found.exists:
         if list(client.collection(collection).limit(1).stream(timeout=TIMEOUT)):
             raise NotSimulatedError(
                 f"the collection {collection} holds documents that no simulation made: nothing was written. "
-                f"Choose another collection, or leave `simulated` false to read this one"
+                f"Choose another collection, or set simulated_size to none to read this one"
             )
         try:
             reference.create(asdict(wanted), timeout=TIMEOUT)
@@ -125,7 +125,7 @@ def _mark(client: firestore.Client, collection: str, wanted: Mark) -> tuple[Mark
 def _documents(
     world: World, first: datetime.date, changed_from: datetime.date, day: datetime.date
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The documents that changed from one day to another, as they are at the end of the latter."""
+    """Documents that changed from `changed_from` to `day`, as they are at the end of `day`."""
     made = max(first, changed_from - DAY * (LATE_DAYS_MAX + REFUND_DAYS_MAX))
     while made <= day:
         for sale in world.sales(made):
@@ -136,7 +136,7 @@ def _documents(
 
 
 def _newer(connect: Callable[[], Database], collection: str, documents: Iterator[Named]) -> Iterator[Named]:
-    """Those that are newer than what is there: an earlier day that is simulated late must not turn back a document."""
+    """Documents newer than the stored ones: an earlier day, simulated late, must not overwrite a newer version."""
     database = connect()
     for chunk in batched(documents, LOOK_UP, strict=False):
         names = {document_id: f"{database.root}/{collection}/{document_id}" for document_id, _ in chunk}
@@ -151,7 +151,7 @@ def _newer(connect: Callable[[], Database], collection: str, documents: Iterator
 def _planted(
     world: World, mark: Mark, first: datetime.date, last: datetime.date | None, day: datetime.date
 ) -> dict[str, int]:
-    """What the collection holds at the end of its last day: what the mark tells, and what has been added since."""
+    """Number of documents and defects at the end of the last day: those of the mark, and those added since."""
     found = Counter({"documents": 0, "late": 0, "repeated": 0, "drifted": 0, "undeclared": 0, "unreadable": 0})
     found.update(mark.planted)
     made = max(first, last - DAY * LATE_DAYS_MAX) if last else first
@@ -165,7 +165,7 @@ def _planted(
 
 
 def _write_oracle(run: RunContext, collection: str, world: World, first: datetime.date) -> None:
-    """Write the oracle's churn probabilities at the cut-off whose window ends with the run's date, if any."""
+    """Write the oracle's probabilities at the cut-off WINDOW days before the run date, unless before `first`."""
     cutoff = run.run_date - DAY * WINDOW
     if cutoff < first:
         return

@@ -1,8 +1,7 @@
-"""The simulated shop: what it sold on any day, and what its documents looked like on any later day.
+"""Simulated shop: sales of any day, and their documents as of any later day.
 
-Everything follows from seed and date, so the same records come out on any machine, in any order of days, and a day
-costs no walk over the days before it. Each kind of defect that real collections have is planted at a known rate, and
-told.
+Everything depends on seed and date alone: records are the same on any machine and in any order of days, and a day
+needs no days before it. Each kind of defect that real collections have is planted at a known rate, and counted.
 """
 
 import datetime
@@ -33,7 +32,7 @@ PAYMENTS = {"credit_card": "card", "debit_card": "card", "wallet": "digital", "b
 
 @dataclass(frozen=True)
 class Sale:
-    """A sale and its fate: when its document appears, whether it is cancelled or refunded, what is wrong with it."""
+    """Sale and its history: when its document appears, whether it is cancelled or refunded, its defect."""
 
     sale_id: str
     made: datetime.datetime
@@ -45,7 +44,7 @@ class Sale:
     body: dict[str, Any]
 
     def documents(self, day: datetime.date) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The sale's documents by id, as they are when the day ends."""
+        """Documents of the sale by id, as of the end of the day."""
         if self.appears.date() > day:
             return
         status, updated = "cancelled" if self.cancelled else "completed", self.appears
@@ -58,7 +57,7 @@ class Sale:
             yield f"{self.sale_id}-again", {**document, "updated_at": updated + datetime.timedelta(minutes=5)}
 
     def planted(self, day: datetime.date) -> Counter[str]:
-        """What is wrong with the sale's documents when the day ends."""
+        """Number of the sale's documents and defects by kind, as of the end of the day."""
         copies = sum(1 for _ in self.documents(day))
         found = Counter({self.defect: copies} if self.defect else {})
         if copies:
@@ -68,36 +67,36 @@ class Sale:
 
 @dataclass(frozen=True)
 class World:
-    """A shop by seed and size."""
+    """Simulated shop, given by seed and `size`, its number of customers."""
 
     seed: int
     size: int
 
     @cached_property
     def habits(self) -> Habits:
-        """How the customers behave."""
+        """Behaviour of the customers."""
         return Habits(self.seed, self.size)
 
     @cached_property
     def customers(self) -> list[Customer]:
-        """Everybody who ever buys."""
+        """All customers, by number."""
         return [customer(self.seed, number) for number in range(self.size)]
 
     def sales(self, day: datetime.date) -> Iterator[Sale]:
-        """What was sold on a day."""
+        """Sales of a day."""
         buyers, times, chances = self._purchases(day)
         for number, nth, chance in zip(buyers.tolist(), times.tolist(), chances.tolist(), strict=True):
             yield self._sale(day, number, nth, chance)
 
     def bought(self, day: datetime.date) -> Flags:
-        """By customer: whether there is a sale of that day whose document can be read."""
+        """Whether each customer has a sale of that day whose document can be read; shape (size,)."""
         buyers, _, chances = self._purchases(day)
         found = np.zeros(self.size, np.bool_)
         found[buyers[chances >= UNREADABLE]] = True
         return found
 
     def _purchases(self, day: datetime.date) -> tuple[Integers, Integers, Floats]:
-        """A day's purchases: the buyer's number, which of theirs that day it is, and the number that draws a defect."""
+        """Purchases of a day: the buyer's number, its number among the buyer's that day, the draw of its defect."""
         counts = self.habits.counts(day)
         buyers = np.repeat(np.arange(self.size), counts)
         times = np.arange(len(buyers)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -120,7 +119,7 @@ class World:
 
 
 def standing(days: int) -> float:
-    """Probability that so many days after a sale was made its document is there and it is completed, not refunded."""
+    """Probability that so many days after a sale its document is there, completed and not refunded."""
     found = 0.0
     for late in range(min(days, LATE_DAYS_MAX) + 1):
         appears = LATE / LATE_DAYS_MAX if late else 1 - LATE
@@ -130,7 +129,7 @@ def standing(days: int) -> float:
 
 
 def _buyer(customer: Customer, day: datetime.date) -> dict[str, Any]:
-    """What a document tells of who bought, and where it was sent."""
+    """Fields of a document on the buyer and the shipping address."""
     home = customer.home(day)
     shipping = {"name": customer.name, "street": home.street, "phone": customer.phone}
     return {
@@ -143,7 +142,7 @@ def _buyer(customer: Customer, day: datetime.date) -> dict[str, Any]:
 
 
 def _basket(dice: random.Random, segment: Segment) -> dict[str, Any]:
-    """What a document tells of what was bought, and how."""
+    """Fields of a document on the goods, the channel and the payment."""
     lines = [_line(dice) for _ in range(dice.choice([1, 1, 1, 2, 3]))]
     discount = dice.choice(DISCOUNTS) if dice.random() < segment.discounted else 0.0
     total = sum(line["quantity"] * line["unit_price"] for line in lines) * (1 - discount)

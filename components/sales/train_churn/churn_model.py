@@ -1,8 +1,8 @@
-"""Learn from past cut-offs which customers will not buy again in the next 30 days.
+"""Train the churn model on past cut-offs: customers who will not buy again in the next 30 days.
 
-For each cut-off the features are what the features' SELECT gives with `@run_date` on that day; the label is what
-happened strictly after it. The rows of the latest cut-off are the test; training rows are those of cut-offs whose
-labels were known by then, so that no day is both learnt from and judged on.
+For each cut-off, features come from the features' SELECT with `@run_date` on that day, labels from the days strictly
+after it. The latest cut-off is the test set. Training uses cut-offs whose labels were known by then, so that no day is
+in both.
 """
 
 import datetime
@@ -42,16 +42,16 @@ LOG = logging.getLogger(__name__)
 NAME = "churn"
 FLOW = "sales"
 FEATURES = "gold.agg_customer_features"
-FLOOR = 0.6  # ROC AUC that a model must reach to be used
+FLOOR = 0.6  # least ROC AUC of an accepted model
 DAY = datetime.timedelta(days=1)
 HORIZON = 30 * DAY  # without a valid purchase for so long, a customer has churned
 STEP = 7 * DAY
 CUTOFFS_MAX = 8
-HISTORY_MIN = 14 * DAY  # of sales before a cut-off, that there be something to tell customers apart by
-ROWS_MAX = 30_000  # of a cut-off that are learnt from: half a gigabyte in all, and more would tell no more
-CLASS_MIN = 10  # rows of each class, in training and in test
+HISTORY_MIN = 14 * DAY  # least history of sales before a cut-off
+ROWS_MAX = 30_000  # training rows of a cut-off: half a gigabyte in all; more do not improve the model
+CLASS_MIN = 10  # least rows of each class, in training and in test
 RECENCY = "recency_days"  # the baseline's only feature
-STRENGTH = 0.01  # C of the logistic regression: the less, the more it is held back
+STRENGTH = 0.01  # C of the logistic regression: a smaller one regularises more
 
 # A customer without a valid purchase in the days after @run_date has churned.
 TRAINING = f"""select features.*, buyers.customer_id is null as {LABEL}
@@ -69,13 +69,13 @@ FIRST_SALE = "select min(sale_date) as first_sale from `{sales}` where sale_date
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows to learn from and rows to judge on, each with its key, `cutoff`, features and label."""
+    """Training and test rows, each with key, `cutoff`, features and label."""
 
     train: pa.Table
     test: pa.Table
 
     def check(self) -> None:
-        """Make sure that there is something to tell apart.
+        """Refuse rows with too few of a class.
 
         Raises:
             ModelError: training or test has too few rows of a class.
@@ -90,7 +90,7 @@ class Rows:
 
 
 def train_churn(run: RunContext) -> Trained | None:
-    """Train a version if it is due, from the SELECT with which this run built the features.
+    """Train a version with the SELECT that built this run's features; None if it is not due or history is too short.
 
     Raises:
         LakeError: the run did not build them.
@@ -106,12 +106,12 @@ def train_churn(run: RunContext) -> Trained | None:
 
 
 def train(run: RunContext, select: str, contract: TableContract) -> Trained | None:
-    """Train a version and put it into the lake; None where the history is too short.
+    """Train a version and store it in the lake; None if the history is too short.
 
     Args:
         run: the run's context.
-        select: the SELECT of the features' table.
-        contract: its contract.
+        select: SELECT of the features' table.
+        contract: contract of the features' table.
 
     Raises:
         ModelError: too few rows, or of one class only, or the SELECT does not give what the contract says.
@@ -133,7 +133,7 @@ def train(run: RunContext, select: str, contract: TableContract) -> Trained | No
 
 
 def cutoffs(run_date: datetime.date, first: datetime.date | None) -> list[datetime.date]:
-    """The test's cut-off, then those to learn from: all of their labels end on or before it."""
+    """Cut-offs: the test's, then those of training, whose labels all end on or before it; empty without sales."""
     if first is None:
         return []
     test = run_date - HORIZON
@@ -142,19 +142,19 @@ def cutoffs(run_date: datetime.date, first: datetime.date | None) -> list[dateti
 
 
 def reach() -> datetime.timedelta:
-    """How far back sales must reach for a test and one cut-off to learn from."""
+    """Least history of sales for a test and one training cut-off."""
     return HORIZON + HORIZON + HISTORY_MIN
 
 
 def first_sale(run: RunContext) -> datetime.date | None:
-    """The day of the first sale."""
+    """Date of the first sale up to the run date; None without sales."""
     found = read_rows(run, NAME, FIRST_SALE.format(sales=run.table("gold.fct_sales")), run.run_date)
     first: datetime.date | None = found.column("first_sale")[0].as_py()
     return first
 
 
 def read(run: RunContext, select: str, contract: TableContract, days: Sequence[datetime.date], seed: int) -> Rows:
-    """The rows of all cut-offs; those of the first are the test."""
+    """Read the rows of all cut-offs `days`; those of the first are the test."""
     text = prefixed(select.rstrip().rstrip(";"), run.dataset_prefix)
     sql = TRAINING.format(select=text, sales=run.table("gold.fct_sales"))
     test, *learnt = days
@@ -163,14 +163,14 @@ def read(run: RunContext, select: str, contract: TableContract, days: Sequence[d
 
 
 def sampled(rows: pa.Table, most: int, seed: int) -> pa.Table:
-    """At most so many of the rows, in their order."""
+    """Random sample of at most `most` rows, in their order."""
     if rows.num_rows <= most:
         return rows
     return rows.take(np.sort(np.random.default_rng(seed).choice(rows.num_rows, most, replace=False)))
 
 
 def _of(day: datetime.date, rows: pa.Table, contract: TableContract) -> pa.Table:
-    """A cut-off's rows in a fixed order: key, cut-off, features, label."""
+    """Rows of a cut-off sorted by key, with the columns key, cut-off, features, label."""
     key = keys(contract)
     columns = [contract.column(name) for name in key] + feature_columns(contract)
     kept = conformed(rows, columns)
@@ -180,7 +180,7 @@ def _of(day: datetime.date, rows: pa.Table, contract: TableContract) -> pa.Table
 
 
 def fit(contract: TableContract, rows: Rows, seed: int) -> Fitted:
-    """Fit model and baseline."""
+    """Fit the model and the baseline on the training rows; add the baseline's predictions to the test rows."""
     columns = filled(feature_columns(contract), rows.train)
     return Fitted(
         model=classifier(seed).fit(matrix(rows.train, columns), labels(rows.train)),
@@ -197,17 +197,17 @@ def fit(contract: TableContract, rows: Rows, seed: int) -> Fitted:
 
 
 def classifier(seed: int) -> Any:  # noqa: ANN401, scikit-learn has no types
-    """A calibrated judge made only of what skops loads without trusting it.
+    """Calibrated classifier, made only of types that skops loads without trusting the file.
 
-    Trees are not among that: a forged file could make them read out of bounds. Logarithms and their products let a
-    linear model weigh a customer's silence against their own rhythm.
+    Trees are not among them: a forged file could make them read out of bounds. Logarithms and their products let a
+    linear model compare a customer's silence with their usual rhythm.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, PolynomialFeatures, StandardScaler
 
     return make_pipeline(
-        FunctionTransformer(np.arcsinh),  # a logarithm that takes zero and debts
+        FunctionTransformer(np.arcsinh),  # a logarithm that takes zero and negative values
         StandardScaler(),
         PolynomialFeatures(2, include_bias=False),
         StandardScaler(),
@@ -216,18 +216,18 @@ def classifier(seed: int) -> Any:  # noqa: ANN401, scikit-learn has no types
 
 
 def days(rows: pa.Table) -> list[datetime.date]:
-    """The cut-offs that rows are of."""
+    """Cut-offs of the rows, the earliest first."""
     return sorted(rows.column("cutoff").unique().to_pylist())
 
 
 def _baseline(rows: Rows, contract: TableContract) -> Vector:
-    """The test rows' probabilities by one who knows only how long ago each customer bought."""
+    """Baseline: probability of churn from `recency_days` alone, one per test row."""
     from sklearn.linear_model import LogisticRegression
 
     recency: list[Column] = [contract.column(RECENCY)]
     columns = filled(recency, rows.train)
-    judge = LogisticRegression().fit(matrix(rows.train, columns), labels(rows.train))
-    probabilities: Matrix = judge.predict_proba(matrix(rows.test, columns))
+    model = LogisticRegression().fit(matrix(rows.train, columns), labels(rows.train))
+    probabilities: Matrix = model.predict_proba(matrix(rows.test, columns))
     return np.asarray(probabilities[:, 1])
 
 

@@ -13,7 +13,7 @@ def train_churn(
     metrics: dsl.Output[dsl.Metrics],
     features: dsl.Input[dsl.Artifact],
 ) -> None:
-    """Train on past cut-offs of the features' SELECT; nothing where the model is not due or the history too short."""
+    """Train on past cut-offs of the features' SELECT; no outputs if it is not due or the history is too short."""
     from components.sales.train_churn.churn_model import train_churn
     from goldline.runs.context import RunContext
 

@@ -1,1 +1,1 @@
-"""A simulated register of startups that writes its changes into the lake, where there is no real one."""
+"""Simulated register of startups that writes its changes into the lake; used where there is no real source."""

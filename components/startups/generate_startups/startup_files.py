@@ -1,7 +1,7 @@
-"""Bring the simulated register's folder to where it stands on the run's date: a full load, then one of changes a week.
+"""Write the simulated register's loads up to the run date: a full load, then one of changes a week.
 
-A load follows from seed, size, the full load's date and its own date, and from the key of its pseudonyms. So a week
-that was left out is made up for by the next run, and one that is made again is the same.
+A load depends only on seed, size, the full load's date, its own date and the key of its pseudonyms. So the next run
+adds a week that was left out, and a week that is written again is the same.
 """
 
 import datetime
@@ -28,22 +28,22 @@ SIZES = {"small": {"changes": 100}, "demo": {"changes": 100}, "large": {"changes
 
 
 def generate_startups(run: RunContext, seed: int, changes: int) -> dict[str, int | float]:
-    """Write the loads that are due by the run's date, and the startups' history beside them.
+    """Write the loads that are due by the run date, and the true history of the startups beside them.
 
-    The first run's date is that of the full load; a load of changes is due each seventh day after it, and lies under
-    that day. A run on any other day, with nothing missing, writes nothing.
+    The first run's date is that of the full load; a load of changes is due each seventh day after it, and lies in
+    that day's folder. A run on any other day, with nothing missing, writes nothing.
 
     Args:
         run: the run's context.
         seed: seed of all that is random.
-        changes: changes a week, about; the full load has twenty times as many startups.
+        changes: number of changes a week, about; the full load has twenty times as many startups.
 
     Returns:
-        Loads, files, lines, distinct changes and planted defects that this run wrote: see `Chunk.planted`.
+        Number of loads, files, lines, distinct changes and defects that this run wrote: see `Chunk.planted`.
 
     Raises:
-        NotSimulatedError: the folder is not this simulation's.
-        PseudonymKeyError: there is no key.
+        NotSimulatedError: the folder holds real files, or another simulation.
+        PseudonymKeyError: there is no key for pseudonyms.
     """
     with recorded(run, "generate_startups", SOURCE) as record:
         key = load_key(run.project)
@@ -60,7 +60,7 @@ def generate_startups(run: RunContext, seed: int, changes: int) -> dict[str, int
 
 
 def due(register: Register, last: datetime.date | None, day: datetime.date) -> range:
-    """The weeks whose loads a run writes: those since the last one; and that of its own date, once more."""
+    """Weeks whose loads a run writes: those after the last one, and again the week that is due on its own date."""
     newest = register.week(day)
     missing = 0 if last is None else register.week(last) + 1
     if newest >= 0 and register.due(newest) == day:
@@ -69,7 +69,7 @@ def due(register: Register, last: datetime.date | None, day: datetime.date) -> r
 
 
 def write_load(folder: Folder, register: Register, week: int, key: Key, lines_a_file: int) -> Counter[str]:
-    """Write a week's files and the truth beside them; what they hold, by kind."""
+    """Write a week's files and the truth beside them; return the number of lines, changes and defects by kind."""
     counts: Counter[str] = Counter()
     day = register.due(week)
     with (
@@ -88,7 +88,7 @@ def write_load(folder: Folder, register: Register, week: int, key: Key, lines_a_
 def _texts(
     register: Register, week: int, key: Key, lines_a_file: int, truth: pq.ParquetWriter, counts: Counter[str]
 ) -> Iterator[tuple[int, memoryview]]:
-    """The load's lines file by file; its truth and its counts on the way."""
+    """Lines of the load, file by file; writes `truth` and updates `counts` on the way."""
     written = moment = 0
     for chunk in chunks(register, week):
         truth.write_batch(chunk.truth())

@@ -1,6 +1,6 @@
-"""The register's lines of JSON: a week's changes as they arrive, with what goes wrong on their way.
+"""JSON Lines of the simulated register: a week's changes as they arrive, with planted defects.
 
-What is broken is always sent again, whole: so the truth is what a right reader finds.
+A broken line is always sent again whole: so the truth is what a correct reader finds.
 """
 
 from collections import Counter
@@ -29,9 +29,9 @@ from components.startups.generate_startups.startup_register import (
 from goldline.privacy.pseudonym import Key
 
 STARTUPS_AT_ONCE = 8192
-WHOLE, AGAIN, CUT_OFF = range(3)  # what a line is: a change, the same change once more, a piece of a line
-CUT_MIN = 20  # characters that are left of a line, at least
-LOADED_AFTER_MS, LOADING_MS = MS_A_DAY + 3_600_000, 3_600_000  # at one in the night after the day that it closes
+WHOLE, AGAIN, CUT_OFF = range(3)  # kind of a line: a change, the same change again, a piece of a line
+CUT_MIN = 20  # least number of characters left of a broken line
+LOADED_AFTER_MS, LOADING_MS = MS_A_DAY + 3_600_000, 3_600_000  # from 1:00 to 2:00 of the day after
 
 FIRST_WORDS = ("Amber", "Brisk", "Cobalt", "Delta", "Ember", "Fjord", "Granite", "Hazel", "Indigo", "Juniper", "Krill")
 SECOND_WORDS = ("Grid", "Health", "Labs", "Logistics", "Mobility", "Pay", "Robotics", "Seeds", "Systems", "Works")
@@ -43,7 +43,7 @@ CITIES = (
 )
 BUCKETS = {0: "under 1M", 10**6: "1M-10M", 10**7: "10M-100M", 10**8: "100M-1B", 10**9: "over 1B"}
 CONTACTS = ("Founders", "hello", "Info", "press", "team")
-PADS = ("", " ", "  ")  # what typists leave around an address
+PADS = ("", " ", "  ")  # spaces that people type around an address
 
 _SECTORS = pieces(f'","sector":"{sector}",' for sector in SECTORS)
 _CITIES = pieces(members(country=country, city=city) for city, country in CITIES)
@@ -74,7 +74,7 @@ TRUTH = pa.schema(
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some startups' lines of one week's load."""
+    """Lines of some startups in one week's load."""
 
     register: Register
     week: int
@@ -82,7 +82,7 @@ class Chunk:
 
     @cached_property
     def _lines(self) -> tuple[Versions, Integers]:
-        """What the load brings, and what each line is."""
+        """Version and kind of each line of the load."""
         since = self.week - LATE_WEEKS_MAX - 1
         known = self.register.versions(self.startups, self.week, max(since, 0))
         again = self._draw("again", known) < REPEATED
@@ -96,11 +96,11 @@ class Chunk:
 
     @property
     def kind(self) -> Integers:
-        """By line: WHOLE, AGAIN or CUT_OFF."""
+        """Kind of each line: WHOLE, AGAIN or CUT_OFF."""
         return self._lines[1]
 
     def text(self, key: Key) -> pa.BinaryArray:
-        """The lines, each with its newline; pseudonyms are made with the key."""
+        """JSON Lines, each with its newline; pseudonyms are made with the key; shape (lines,)."""
         versions, kind = self._lines
         digits = text.padded(versions.startup, 6)
         closed = self._due * MS_A_DAY + LOADED_AFTER_MS
@@ -123,10 +123,10 @@ class Chunk:
         return text.cut(whole, is_cut, self._draw("cut at", versions)[is_cut], CUT_MIN)
 
     def planted(self, previous: int) -> tuple[Counter[str], int]:
-        """What the lines hold, by kind, when the line before them was updated at `previous`; and the last such moment.
+        """Number of changes and defects by kind, after a line updated at `previous` (ms since 1970); the last update.
 
         `changes` are distinct ones, `late` those of an earlier week, `repeated` lines beyond the first of their
-        change, `out_of_order` older than the line before; `cut_off` end in their midst and stand elsewhere, whole.
+        change, `out_of_order` older than the line before, `cut_off` broken off (they are sent again whole).
         """
         versions, kind = self._lines
         is_whole = kind != CUT_OFF
@@ -142,10 +142,10 @@ class Chunk:
         return Counter(counts), int(updated[-1]) if len(updated) else previous
 
     def truth(self) -> pa.RecordBatch:
-        """The startups' history, as a right reader knows it who has read all loads up to the week's."""
+        """History of the startups as a correct reader knows it after all loads up to the week's; see TRUTH."""
         known = self.register.versions(self.startups, self.week)
         known = known.only(known.arrives <= self.week)
-        # By startup, by the day from which it holds, and by when the register said so: the last word counts.
+        # By startup, effective day and update: of one startup and day the last update counts.
         known = known.only(np.lexsort((known.updated, known.effective, known.startup)))
         same = (np.diff(known.startup) == 0) & (np.diff(known.effective) == 0)
         known = known.only(np.append(~same, np.full(min(len(known.startup), 1), fill_value=True)))
@@ -186,7 +186,7 @@ class Chunk:
         return _numbers(self._of("city", versions.startup, versions.city), len(CITIES))
 
     def _contacts(self, versions: Versions, key: Key) -> pa.BinaryArray:
-        """Pseudonyms of addresses that the register cleaned first: no letters of either case, no spaces around."""
+        """Pseudonyms of contact addresses, which the register cleaned first: lower case, no spaces around."""
         chances = self._of("contact", versions.startup, versions.contact)
         pads = pieces(PADS).take(_numbers(self._of("pad", versions.startup, versions.contact), len(PADS)))
         names = pieces(CONTACTS).take(_numbers(chances, len(CONTACTS)))
@@ -202,7 +202,7 @@ class Chunk:
 
 
 def chunks(register: Register, week: int) -> Iterator[Chunk]:
-    """A week's load, some thousand startups at a time."""
+    """Chunks of a week's load, at most STARTUPS_AT_ONCE startups each."""
     size = register.size(week)
     for start in range(0, size, STARTUPS_AT_ONCE):
         yield Chunk(register, week, np.arange(start, min(start + STARTUPS_AT_ONCE, size)))

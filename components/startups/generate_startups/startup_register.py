@@ -1,7 +1,7 @@
-"""The simulated register of startups as numbers: who is in it, and how each has changed by when.
+"""Simulated register of startups as numbers: its members and their changes over time.
 
-Each startup changes every so many weeks after it has come in, until it is closed. So the changes of a week are found
-without walking through the weeks before it, and all that a change says follows from seed, startup and its number.
+Each startup changes every EVERY_WEEKS weeks after it was added, until it is closed. So the changes of a week are found
+without the weeks before it, and a change depends only on seed, startup and its own number.
 """
 
 import datetime
@@ -15,32 +15,32 @@ from components.simulation.text import MS_A_DAY
 
 EPOCH = datetime.date(1970, 1, 1)
 WEEK_DAYS = 7
-STARTUPS, NEWCOMERS = 2000, 23  # in the full load, and a week, for each hundred changes a week
-EVERY_WEEKS = 26  # a startup changes; with the newcomers that makes the hundred: 2000 / 26 + 23
+STARTUPS, NEWCOMERS = 2000, 23  # in the full load, and new each week, per hundred changes a week
+EVERY_WEEKS = 26  # between changes of a startup: 2000 / 26 changes a week, which with 23 newcomers makes the hundred
 FULL, NEW, ROUND, CLOSURE, CORRECTION = range(5)
 CHANGES = ("full", "new", "round", "closure", "correction")
-LATER = {ROUND: 60, CLOSURE: 12, CORRECTION: 28}  # weights of what happens after a startup has come in
+LATER = {ROUND: 60, CLOSURE: 12, CORRECTION: 28}  # weights of the changes after a startup was added
 LATE, LATE_WEEKS_MAX, REPEATED, CUT = 0.06, 3, 0.04, 0.01
-MOVES, RENEWS = 0.4, 0.3  # corrections that give another city, and changes that give another contact
+MOVES, RENEWS = 0.4, 0.3  # shares: of corrections, those of the city; of changes, those of the contact
 STAGES = ("pre_seed", "seed", "series_a", "series_b", "series_c", "series_d", "ipo")
 RAISES = (200_000, 1_500_000, 9_000_000, 25_000_000, 60_000_000, 140_000_000, 400_000_000)  # dollars, at least
 
 
 @dataclass(frozen=True)
 class Versions:
-    """What the register says of startups, by column: a row for each change.
+    """Versions of startups as columns, one element per change; arrays of shape (changes,).
 
     Attributes:
-        startup: the startup's number.
-        number: of the change: 0 is how the startup came in.
-        change: which of CHANGES.
-        week: in which the register knows it; 0 is the full load's.
-        effective: the day from which it holds, in days since 1970.
-        updated: when the register took it in, in milliseconds since 1970.
-        arrives: the week whose load brings it.
-        stage: which of STAGES.
-        funding: dollars raised so far.
-        city: a number to draw the city with; so `contact`.
+        startup: number of the startup.
+        number: number of the change; 0: the startup was added.
+        change: index into CHANGES.
+        week: week in which the register knows it; 0: that of the full load.
+        effective: day from which it is valid, in days since 1970; `founded` in the same unit.
+        updated: moment of its entry into the register, in milliseconds since 1970.
+        arrives: week whose load brings it.
+        stage: index into STAGES.
+        funding: dollars raised so far; `valuation` in dollars too.
+        city: number to draw the city with; likewise `contact`.
     """
 
     startup: Integers
@@ -59,36 +59,32 @@ class Versions:
     contact: Integers
 
     def only(self, which: Flags | Integers) -> "Versions":
-        """Some of them."""
+        """Versions that a mask or indices select."""
         return Versions(*(getattr(self, f.name)[which] for f in fields(self)))
 
 
 @dataclass(frozen=True)
 class Register:
-    """The register by seed, size and the date of its full load.
-
-    Attributes:
-        changes: changes a week, about.
-    """
+    """Register, given by seed, number of changes a week (about), and date of its full load."""
 
     seed: int
     changes: int
     first: datetime.date
 
     def due(self, week: int) -> datetime.date:
-        """The date of a week's load."""
+        """Date of a week's load."""
         return self.first + datetime.timedelta(days=WEEK_DAYS * week)
 
     def week(self, day: datetime.date) -> int:
-        """The last week whose load is due on a date; below 0 before the full load."""
+        """Last week whose load is due on a date; below 0 before the full load."""
         return (day - self.first).days // WEEK_DAYS
 
     def size(self, week: int) -> int:
-        """How many have come in by the end of a week."""
+        """Number of startups added by the end of a week."""
         return self._begun + self._newcomers * week
 
     def versions(self, startup: Integers, week: int, since: int = 0) -> Versions:
-        """All changes of some startups that the register took in up to a week, and from another one on."""
+        """Versions of some startups that entered the register from week `since` to `week`."""
         begins = self._begins(startup)
         number = np.arange(max(week - 1, 0) // EVERY_WEEKS + 2)
         weeks = _week_of(number, *(begin[:, None] for begin in begins))
@@ -101,7 +97,7 @@ class Register:
     def _versions(
         self, startup: Integers, number: Integers, changes: Integers, comes: Integers, starts: Integers
     ) -> Versions:
-        """The changes of these numbers; `changes` holds what each of the startup's changes is."""
+        """Versions of these startups and numbers; `changes` is the kind of all changes of each, see `_changes`."""
         week = _week_of(number, comes, starts)
         numbers = np.arange(changes.shape[1])
         so_far = numbers <= number[:, None]
@@ -143,19 +139,19 @@ class Register:
         )
 
     def _begins(self, startup: Integers) -> tuple[Integers, Integers]:
-        """The weeks in which startups come in, and those of their first changes after that."""
+        """Weeks in which startups are added, and weeks of their first later changes."""
         comes = np.where(startup < self._begun, 0, (startup - self._begun) // self._newcomers + 1)
         return comes, comes + 1 + (self._draw(startup)("starts") * EVERY_WEEKS).astype(np.int64)
 
     def _changes(self, startup: Integers, most: int) -> Integers:
-        """By startup and number of change: what it is, whether or not it comes to it."""
+        """Kind of each change, also of those that never happen; shape (startups, most)."""
         changes = chosen(self._draw(startup[:, None], np.arange(most))("change"), list(LATER.values()))
         changes = np.array(list(LATER))[changes]
         changes[:, 0] = np.where(startup < self._begun, FULL, NEW)
         return changes
 
     def _day(self, startup: Integers, number: Integers, week: Integers) -> Integers:
-        """The day of a change: one of the week before its load; what the full load tells is older."""
+        """Day of a change in days since 1970: in the week before its load; days of the full load are older."""
         due = (self.first - EPOCH).days + WEEK_DAYS * week
         chances = self._draw(startup, number)("day")
         return due - np.where(week > 0, chances * WEEK_DAYS, 30 + chances * 900).astype(np.int64)
@@ -173,7 +169,7 @@ class Register:
 
 
 def _change_of(changes: Integers, number: Integers) -> Integers:
-    """What each startup's change of a number is."""
+    """Kind of each startup's change of the given number."""
     return np.take_along_axis(changes, number[:, None], axis=1)[:, 0]
 
 
@@ -182,5 +178,5 @@ def _week_of(number: Integers, comes: Integers, starts: Integers) -> Integers:
 
 
 def _last(where: Flags, numbers: Integers) -> Integers:
-    """The last of the numbers that is marked; 0 where none is."""
+    """Last number marked in each row; 0 if none is."""
     return (where * numbers).max(axis=1)
