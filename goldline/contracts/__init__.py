@@ -1,1 +1,1 @@
-"""Promises of tables and sources: contracts, SQL text, the catalog."""
+"""Contracts of tables and sources, the tables that a SELECT reads, and the catalog."""

@@ -1,4 +1,4 @@
-"""Contracts' columns as Arrow types, for what is read and written as Parquet."""
+"""Arrow types of contract columns, for Parquet files."""
 
 from collections.abc import Iterable
 
@@ -22,11 +22,11 @@ TYPES = {
 
 
 def schema(columns: Iterable[Column]) -> pa.Schema:
-    """The Arrow schema of columns."""
+    """Arrow schema: one field per column, in the given order."""
     return pa.schema([pa.field(c.name, type_of(c)) for c in columns])
 
 
 def type_of(column: Column) -> pa.DataType:
-    """The Arrow type of a column."""
+    """Arrow type of a column: a struct if it has fields, a list if it is REPEATED."""
     kind = pa.struct([pa.field(f.name, type_of(f)) for f in column.fields]) if column.fields else TYPES[column.type]
     return pa.list_(kind) if column.mode == "REPEATED" else kind

@@ -1,4 +1,4 @@
-"""Every table that SQL may read, with its columns: the contracts' tables and those that goldline keeps of its own."""
+"""Catalog: every table that SQL may read, with its columns."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,5 +7,5 @@ from goldline.contracts.loading import Contract
 
 
 def catalog(contracts: Iterable[Contract], ops: Mapping[str, tuple[Column, ...]]) -> dict[str, tuple[Column, ...]]:
-    """Columns by table name: the contracts' tables, their rejects, the sources' files and views, the ops tables."""
+    """Columns by `dataset.table`: tables, rejects tables, external tables with their views, and the `ops` tables."""
     return dict(ops) | {name: columns for contract in contracts for name, columns in contract.tables.items()}

@@ -1,4 +1,4 @@
-"""Columns as BigQuery knows them, and what all parts of a contract have in common."""
+"""Columns with BigQuery's types and modes, and the base class of all parts of a contract."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
@@ -13,13 +13,13 @@ Row = dict[str, Any]
 
 
 class ContractModel(BaseModel):
-    """A part of a contract: never changed once it is read, and without keys that nobody knows."""
+    """Base class of all parts of a contract: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Column(ContractModel):
-    """A column as BigQuery knows it: type names are GoogleSQL's, modes are BigQuery's."""
+    """A column: a GoogleSQL type, a BigQuery mode, and for a STRUCT its `fields`."""
 
     name: Name
     type: Type
@@ -30,22 +30,22 @@ class Column(ContractModel):
     @model_validator(mode="after")
     def _fields_belong_to_structs(self) -> Self:
         if (self.type == "STRUCT") != bool(self.fields):
-            raise ValueError(f"{self.name}: a STRUCT has fields, and nothing else has")
+            raise ValueError(f"{self.name}: `fields` are required for a STRUCT, not allowed otherwise")
         refuse_twice("field", [f.name for f in self.fields])
         return self
 
     @property
     def is_load_metadata(self) -> bool:
-        """Whether the column tells of the loading, not of the record (its name starts with `_`)."""
+        """Whether the column describes the load, not the record: its name starts with `_`."""
         return self.name.startswith("_")
 
     def sql_type(self) -> str:
-        """The column's GoogleSQL type, such as `ARRAY<STRUCT<sku STRING, quantity INT64>>`."""
+        """GoogleSQL type of the column, such as `ARRAY<STRUCT<sku STRING, quantity INT64>>`."""
         inner = f"STRUCT<{', '.join(f'{f.name} {f.sql_type()}' for f in self.fields)}>" if self.fields else self.type
         return f"ARRAY<{inner}>" if self.mode == "REPEATED" else inner
 
     def ddl(self) -> str:
-        """The column as CREATE TABLE takes it, its description and those of its fields included."""
+        """Column definition for CREATE TABLE, with the descriptions of the column and of its fields."""
         inner = f"STRUCT<{', '.join(f.ddl() for f in self.fields)}>" if self.fields else self.type
         kind = f"ARRAY<{inner}>" if self.mode == "REPEATED" else inner
         required = " NOT NULL" if self.mode == "REQUIRED" else ""
@@ -53,16 +53,16 @@ class Column(ContractModel):
 
 
 def quoted(text: str) -> str:
-    """A GoogleSQL string literal."""
+    """Text as a GoogleSQL string literal."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
     return f'"{escaped}"'
 
 
 def refuse_twice(what: str, names: Sequence[str]) -> None:
-    """Refuse names of which one stands twice.
+    """Refuse duplicate names; `what` is the noun for the error, such as `column`.
 
     Raises:
-        ValueError: naming it.
+        ValueError: a name occurs more than once.
     """
     if twice := sorted({n for n in names if names.count(n) > 1}):
         raise ValueError(f"{what} {twice[0]} stands twice")

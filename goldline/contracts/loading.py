@@ -1,7 +1,7 @@
-"""Contracts read from YAML or from a compiled spec, with errors that name file and key.
+"""Loading of contracts from YAML files or a compiled spec; errors name file and key.
 
-A contract is the one place where a table's schema stands. BigQuery's schemas and descriptions, the catalog that
-ZetaSQL resolves SQL against, the audits, the unit tests and the documentation are all made from it.
+A contract is the only definition of a table's schema. BigQuery schemas and descriptions, the catalog that ZetaSQL
+resolves SQL against, audits, unit tests and documentation are all made from it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,14 +18,14 @@ Contract = TableContract | SourceContract
 
 
 class ContractError(ValueError):
-    """A contract says what it must not: the message names file and key."""
+    """An invalid contract; the message names file and key."""
 
 
 def load(path: Path) -> Contract:
-    """Read a contract.
+    """Read and check one contract file.
 
     Raises:
-        ContractError: naming the file and, where it can, line or key.
+        ContractError: the file is not YAML or not a valid contract; the message names the key, or the line.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506, a SafeLoader
@@ -37,10 +37,14 @@ def load(path: Path) -> Contract:
 
 
 def parse(content: Mapping[str, Any], where: str) -> Contract:
-    """Make a contract of keys and values; `where` is named in errors.
+    """Make a contract of parsed YAML.
+
+    Args:
+        content: keys and values of the contract.
+        where: name of its origin for errors, such as the file's path.
 
     Raises:
-        ContractError: naming `where` and the key.
+        ContractError: the contract is invalid; the message names `where` and the key.
     """
     if ("table" in content) == ("source" in content):
         raise ContractError(f"{where}: a contract starts with `table:` or with `source:`, one of the two")
@@ -52,11 +56,11 @@ def parse(content: Mapping[str, Any], where: str) -> Contract:
 
 
 def load_all(folder: Path) -> dict[str, Contract]:
-    """All contracts below a folder, by the path of their file without its suffix, such as `orders/stg_orders`.
+    """All contracts in `<folder>/*/*.yml`, by file path without suffix, such as `orders/stg_orders`.
 
     Raises:
-        ContractError: a contract is wrong, two files name one table (as their own, a source's view or a table of
-            rejects), or a table has no SELECT beside its contract.
+        ContractError: a contract is invalid, its file is not named after its table, two contracts make one table
+            (rejects tables and views of sources count too), or a SELECT is missing or superfluous.
     """
     found: dict[str, Contract] = {}
     names: dict[str, Path] = {}
@@ -78,10 +82,10 @@ def load_all(folder: Path) -> dict[str, Contract]:
 
 
 def _published(found: Mapping[str, Contract]) -> dict[str, Contract]:
-    """Contracts of the tables that are read as last published and that no flow here builds: they stay empty.
+    """Contracts for tables in `reads_published` that no contract of the project makes; these tables stay empty.
 
     Raises:
-        ContractError: a flow builds one with other columns than its reader needs.
+        ContractError: the table has a contract, but not with the columns that its reader needs.
     """
     built = {c.table: c for c in found.values() if isinstance(c, TableContract)}
     missing: dict[str, Contract] = {}
@@ -110,7 +114,7 @@ def _explained(error: ValidationError, where: str, content: Mapping[str, Any]) -
 
 
 def _key(content: Any, location: Sequence[int | str]) -> Iterator[str]:  # noqa: ANN401, YAML holds anything
-    """The path of a key, with items of a list called by their names where they have one."""
+    """Path of a key; an item of a list is given by its `name` if it has one."""
     for part in location:
         known = isinstance(content, Mapping) and part in content
         content = content[part] if known or (isinstance(content, list) and isinstance(part, int)) else None
@@ -119,7 +123,7 @@ def _key(content: Any, location: Sequence[int | str]) -> Iterator[str]:  # noqa:
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML lets a later key silently win over an earlier one of the same name; a contract must not."""
+    """YAML loader that refuses duplicate keys; plain YAML silently takes the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key) for key, _ in node.value]

@@ -1,4 +1,4 @@
-"""Contracts of sources: what a source promises, where its files lie, and what becomes of personal data."""
+"""Source contracts: columns of a source, location of its files, and the rules for personal data."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from goldline.contracts.columns import Column, ContractModel, Name, refuse_twice
 from goldline.contracts.table_names import bare_name
 
-# What goldline itself writes beside a source's columns, and the keys of the folders that the files lie in.
+# Columns that goldline adds to a source's own; LANDED_KEYS below are the partition keys of the folders.
 LANDED_METADATA = {
     "_document": ("STRING", "Path of the record in its source."),
     "_created": ("TIMESTAMP", "When the source first had the record."),
@@ -17,7 +17,7 @@ LANDED_METADATA = {
     "_is_deleted": ("BOOL", "Whether the record is no longer in the source."),
     "_pii_key_version": ("STRING", "Version of the key that the pseudonyms were made with."),
 }
-# What the view of a source of raw lines shows beside each line.
+# Columns that the view of a `jsonl` source adds to each line.
 LINE_METADATA = {
     "_file": ("STRING", "The landed file that holds the line; its name is that of the file that came."),
     "_pii_key_version": ("STRING", "Version of the key that the line's pseudonyms were made with."),
@@ -30,12 +30,12 @@ Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "satur
 
 
 class SourceColumn(Column):
-    """A column of a source: besides its type, how it is read and what becomes of it if it is personal.
+    """A column of a source, with the rules for parsing it and for personal data.
 
     Attributes:
-        parse: `mixed`: a timestamp that comes in several forms (native, ISO, epoch, RFC 2822, day/month/year).
+        parse: `mixed` reads timestamps in several formats: native, ISO, epoch, RFC 2822, day/month/year.
         pii: `hmac` keeps a pseudonym, `last4` the last four characters, `drop` nothing. Applied before the first
-            byte reaches the lake, on nested fields too.
+            byte reaches the lake, to nested fields too.
     """
 
     parse: Literal["exact", "mixed"] = "exact"
@@ -46,13 +46,13 @@ class SourceColumn(Column):
         if self.parse == "mixed" and self.type != "TIMESTAMP":
             raise ValueError(f"{self.name}: `parse: mixed` is for a TIMESTAMP, this is {self.type}")
         if (self.parse == "mixed" and self.mode == "REPEATED") or any(f.parse == "mixed" for f in self.fields):
-            raise ValueError(f"{self.name}: `parse: mixed` is for whole columns, not for arrays or fields")
+            raise ValueError(f"{self.name}: `parse: mixed` is for top-level columns, not for arrays or fields")
         if self.pii in ("hmac", "last4") and self.type != "STRING":
             raise ValueError(f"{self.name}: `pii: {self.pii}` gives a STRING, this is {self.type}")
         return self
 
     def landed(self) -> Column | None:
-        """The column as the lake holds it, without what the PII rules drop; None where nothing of it is left."""
+        """The column as written to the lake, without fields that a PII rule drops; None if nothing is left."""
         fields = tuple(landed for f in self.fields if (landed := f.landed()))
         if self.pii == "drop" or (self.fields and not fields):
             return None
@@ -60,20 +60,20 @@ class SourceColumn(Column):
 
 
 class SourceContract(ContractModel):
-    """Promise of a source, where its files lie, and what becomes of personal data.
+    """Contract of a source: its columns, the location of its files, and the rules for personal data.
 
     Attributes:
-        source: the external table over the files; the view on their newest commits is named alike without `ext_`.
-        format: of the files in the lake: `parquet` as goldline writes it, or `jsonl`, lines that others write. These
-            are kept as they came, a raw line a row; the columns say what is inside and what of it is personal.
-        incoming: jsonl only: the folder of the bucket where the files arrive, each date's in `run_date=YYYY-MM-DD/`.
-        key: the column that identifies a record.
-        change_column: the column that grows with each change of a record.
-        overlap_minutes: how far before the last export's read time an incremental one starts to read: the clocks of
-            those who write the change column may differ, and a record may be written some time after it was dated.
-        sweep_on: the weekday (of the run's date) on which everything is read, so that deletions are found.
+        source: external table over the files, `bronze.ext_<x>`; the view of each date's newest commit is `bronze.<x>`.
+        format: of the files in the lake. `parquet`: written by goldline. `jsonl`: written by others and kept as it
+            came, one raw line a row; `columns` then describe the JSON inside, and which of it is personal.
+        incoming: jsonl only: folder of the bucket where files arrive, those of a date in `run_date=YYYY-MM-DD/`.
+        key: column that identifies a record.
+        change_column: column that grows with each change of a record.
+        overlap_minutes: an incremental export starts this long before the last export's read time, because writers'
+            clocks differ and a record may be written some time after its timestamp was taken.
+        sweep_on: weekday of the run date on which the whole source is read, to find deletions.
         day_first: whether 03/04/2026 is the third of April; it cannot be guessed.
-        undeclared: what becomes of fields that nobody declared: kept in one JSON column, dropped, or refused.
+        undeclared: fields without a column are kept in one JSON column (`keep`), dropped, or refused.
     """
 
     source: Annotated[str, Field(pattern=r"^bronze\.ext_[a-z][a-z0-9_]*$")]
@@ -91,13 +91,13 @@ class SourceContract(ContractModel):
 
     @field_validator("columns")
     @classmethod
-    def _columns_arerefuse_twice(cls, columns: tuple[SourceColumn, ...]) -> tuple[SourceColumn, ...]:
+    def _names_are_free(cls, columns: tuple[SourceColumn, ...]) -> tuple[SourceColumn, ...]:
         refuse_twice("column", [c.name for c in columns])
         for column in columns:
             if column.is_load_metadata:
                 raise ValueError(f"{column.name}: names that start with `_` are goldline's own")
             if column.name in LANDED_KEYS:
-                raise ValueError(f"{column.name}: the key of a folder that the files lie in, no column of theirs")
+                raise ValueError(f"{column.name}: reserved for the partition key of the landing folders")
         return columns
 
     @model_validator(mode="after")
@@ -115,7 +115,7 @@ class SourceContract(ContractModel):
     @model_validator(mode="after")
     def _lines_stay_as_they_came(self) -> Self:
         if (self.incoming is not None) != (self.format == "jsonl"):
-            raise ValueError("incoming: `format: jsonl` needs it, and nothing else takes it")
+            raise ValueError("incoming: required with `format: jsonl`, not allowed otherwise")
         if self.format == "jsonl" and self.undeclared != "keep":
             raise ValueError("undeclared: lines are kept as they came (`format: jsonl`), only `keep` is possible")
         if self.format == "jsonl" and any(c.parse == "mixed" for c in self.columns):
@@ -124,22 +124,22 @@ class SourceContract(ContractModel):
 
     @property
     def name(self) -> str:
-        """`orders` of `bronze.ext_orders`: the source's name, its view's, and its folder's in the lake."""
+        """Name of the source, of its view and of its folder: `orders` for `bronze.ext_orders`."""
         return bare_name(self.source.split(".")[1])
 
     @property
     def view(self) -> str:
-        """The view that shows each date's newest commit: `bronze.orders`."""
+        """View of each date's newest commit: `bronze.orders`."""
         return f"bronze.{self.name}"
 
     @property
     def tables(self) -> dict[str, tuple[Column, ...]]:
-        """The external table and its view, with their columns."""
+        """Columns of the external table and of its view, by table name."""
         return {self.source: self.table_columns, self.view: self.view_columns}
 
     @property
     def change_clock(self) -> str | None:
-        """The change column if it is a timestamp of one form: only then can a source be asked for a range of it."""
+        """Change column that can be filtered by range: a TIMESTAMP in one format; else None."""
         column = next((c for c in self.columns if c.name == self.change_column), None)
         is_clock = column and (column.type, column.mode, column.parse) == ("TIMESTAMP", "NULLABLE", "exact")
         return self.change_column if is_clock else None
@@ -151,7 +151,7 @@ class SourceContract(ContractModel):
 
     @property
     def file_columns(self) -> tuple[Column, ...]:
-        """The columns that the source's files hold: one of raw lines, or what is declared and of it is kept."""
+        """Columns of the landed files: one of raw lines (`jsonl`), else the declared and the metadata columns."""
         if self.format == "jsonl":
             return (Column(name="line", type="STRING", description="A line as it came, personal data aside."),)
         declared = tuple(landed for c in self.columns if (landed := c.landed()))
@@ -159,17 +159,17 @@ class SourceContract(ContractModel):
 
     @property
     def table_columns(self) -> tuple[Column, ...]:
-        """The columns of the external table: the files' and the keys of their folders."""
+        """Columns of the external table: those of the files and the partition keys of their folders."""
         return self.file_columns + _columns(LANDED_KEYS)
 
     @property
     def view_columns(self) -> tuple[Column, ...]:
-        """The columns of the view: the external table's, and what is told of each raw line."""
+        """Columns of the view: those of the external table, and for `jsonl` the metadata of each line."""
         return self.table_columns + (_columns(LINE_METADATA) if self.format == "jsonl" else ())
 
     @property
     def folder(self) -> str:
-        """The folder in the bucket of what was landed of the source; what arrives from others lies elsewhere."""
+        """Folder of the landed files in the bucket, without a slash at the end; never the folder `incoming`."""
         return f"bronze/landed/{self.name}" if self.format == "jsonl" else f"bronze/{self.name}"
 
 

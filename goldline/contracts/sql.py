@@ -1,4 +1,4 @@
-"""Facts of a SELECT that are known without an engine: which tables it reads, and how it reads them under a prefix."""
+"""Static analysis of a SELECT's text: the tables that it reads, and the same text with a dataset prefix."""
 
 from collections.abc import Container
 
@@ -13,14 +13,14 @@ DIALECT = "bigquery"
 
 
 class SqlError(ValueError):
-    """A SELECT cannot be read, or reads what it must not."""
+    """A SELECT that does not parse, or that reads a table it must not."""
 
 
 def reads(select: str) -> frozenset[str]:
-    """The tables that a SELECT reads, as `dataset.table`.
+    """Tables that a SELECT reads, as `dataset.table`.
 
     Raises:
-        SqlError: the text is not one SELECT, or a table's name is not `dataset.table` of a known dataset.
+        SqlError: the text is not exactly one SELECT, a table is not in a known dataset, or a table function is read.
     """
     try:
         statements = [s for s in sqlglot.parse(select, dialect=DIALECT) if s is not None]
@@ -34,12 +34,12 @@ def reads(select: str) -> frozenset[str]:
     found = set()
     for table in tree.find_all(exp.Table):
         if isinstance(table.this, exp.Anonymous):
-            raise SqlError(f"reads {table.sql(DIALECT)}, a table function: nobody can know what that reads")
+            raise SqlError(f"reads {table.sql(DIALECT)}, a table function: the tables behind it are unknown")
         if not isinstance(table.this, exp.Identifier) or (not table.db and table.name.lower() in ctes):
             continue
         first = table.parts[0].name
         if table.db and first not in DATASETS and first.lower() in aliases:
-            continue  # an array of a row, `from s.items`
+            continue  # an array in a row, `from s.items`
         if table.catalog or table.db not in DATASETS:
             raise SqlError(f"reads {table.sql(DIALECT)}, expected dataset.table with one of {', '.join(DATASETS)}")
         found.add(f"{table.db}.{table.name}")
@@ -47,15 +47,15 @@ def reads(select: str) -> frozenset[str]:
 
 
 def prefixed(select: str, prefix: str, tables: Container[str] | None = None) -> str:
-    """The same text with `silver.stg_orders` read from `<prefix>silver.stg_orders`; strings and comments stay.
+    """The same SELECT with `silver.stg_orders` read from `<prefix>silver.stg_orders`; strings and comments stay.
 
     Args:
-        select: a SELECT.
-        prefix: what the names of datasets begin with; empty: nothing is to be done, nor is the SELECT read.
-        tables: whose names are changed; None: of all that it reads.
+        select: text of a SELECT.
+        prefix: prefix of dataset names; if empty, the text is returned without being parsed.
+        tables: tables to rename, as `dataset.table`; None: all that the SELECT reads.
 
     Raises:
-        SqlError: as `reads`.
+        SqlError: as for `reads`.
     """
     if not prefix:
         return select
@@ -71,12 +71,12 @@ def prefixed(select: str, prefix: str, tables: Container[str] | None = None) -> 
 
 
 def _is_of_rows(item: exp.Expression) -> bool:
-    """Whether what stands in a FROM gives rows that may hold arrays: a subquery, a CTE, a table of ours."""
+    """Whether an item of a FROM is a subquery, a CTE or a known table, whose arrays `from alias.items` may read."""
     return not isinstance(item, exp.Table) or not item.db or (item.db in DATASETS and not item.catalog)
 
 
 def _qualified(tokens: list[Token], i: int) -> str | None:
-    """`dataset.table` where it begins at the i-th token and is not itself the end of a longer name."""
+    """The name `dataset.table` that begins at token i; None if there is none, or it is the end of a longer name."""
     if i + 2 >= len(tokens) or tokens[i + 1].token_type != TokenType.DOT:
         return None
     follows_dot = i > 0 and tokens[i - 1].token_type == TokenType.DOT
@@ -84,5 +84,5 @@ def _qualified(tokens: list[Token], i: int) -> str | None:
 
 
 def _start(select: str, token: Token) -> int:
-    """Where a name's text begins, behind its back-tick if it has one."""
+    """Position of a name's first character, after its back-tick if it has one."""
     return token.start + 1 if select[token.start] == "`" else token.start

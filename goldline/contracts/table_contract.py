@@ -1,4 +1,4 @@
-"""Contracts of tables: what a table promises, and how its SELECT is published."""
+"""Table contracts: schema, grain, key, write mode, checks and unit tests of a table."""
 
 import datetime
 from datetime import date
@@ -10,7 +10,7 @@ from goldline.contracts.columns import Column, ContractModel, Name, Row, refuse_
 from goldline.contracts.table_names import TableName, bare_name
 from goldline.contracts.write_modes import RENAMED, WRITE_MODES, Partitions, Write, WriteMode
 
-# Of the tables that hold what builds rejected, partitioned by the run's date.
+# Of the rejects tables, `silver.rejected_<x>`, which are partitioned by run date.
 REJECTED_COLUMNS = (
     Column(name="run_date", type="DATE", mode="REQUIRED", description="The date that was run."),
     Column(name="reason", type="STRING", mode="REQUIRED", description="Why it was rejected."),
@@ -20,7 +20,7 @@ REJECTED_COLUMNS = (
 
 
 class Check(ContractModel):
-    """A condition that no row may meet; `block` keeps the table from being published, `warn` is only recorded."""
+    """Condition that no row may meet: a failed `block` check stops publication, a failed `warn` is only recorded."""
 
     name: str = Field(min_length=1)
     where: str = Field(min_length=1)
@@ -28,13 +28,13 @@ class Check(ContractModel):
 
 
 class Case(ContractModel):
-    """A unit test of a table: rows given in its sources, rows expected in it.
+    """Unit test of a table: rows given in its sources, rows expected in it after a build.
 
     Attributes:
-        given: rows by table; a column that is left out is NULL, a table that is left out is empty. The table itself
-            may be given too: what stands in it before the build.
-        expect: the rows that stand in the table after the build; columns that are left out are not compared.
-        rejected: the rows that it rejects, as `{reason: ...}` and any columns of the rejects table.
+        given: rows by table; a column left out is NULL, a table left out is empty. The table itself may be given too:
+            its rows before the build.
+        expect: all rows of the table after the build; columns left out are not compared.
+        rejected: all rows that the build rejects, as `{reason: ...}` or any other columns of the rejects table.
     """
 
     name: str = Field(min_length=1)
@@ -46,11 +46,11 @@ class Case(ContractModel):
 
 
 class PublishedTable(ContractModel):
-    """A table of another flow, read as it was last published, without an edge in the graph.
+    """Table of another flow, read as last published: no edge in the pipeline's graph orders its build.
 
     Attributes:
-        columns: those that are read, as this contract needs them: where no flow of the project builds the table, it is
-            made of them and stays empty.
+        columns: the columns that are read. Where no flow of the project builds the table, prepare_run makes it with
+            these columns, and it stays empty.
     """
 
     table: TableName
@@ -58,20 +58,21 @@ class PublishedTable(ContractModel):
 
 
 class TableContract(ContractModel):
-    """Promise of a table, and how its SELECT is published.
+    """Contract of a table.
 
     Attributes:
         table: dataset and name, such as `silver.stg_orders`.
-        grain: one sentence: what one row is.
-        version: merge only: a row is replaced by one with a greater version; ties are decided by content.
-        write: how the rows become the table; `load`: a component loads it, and there is no SELECT.
-        partitions: insert_overwrite only: whether the run date's partition is replaced, or those that have arrived.
-        partition_by: a DATE column; of a key it must never change.
-        lookback_days: days before `@since` that the SELECT builds anew too; it takes the first of them as
-            `@lookback_start`. 0: it takes no such date.
-        rejects: whether the SELECT gives `_reject_reason`.
+        grain: one sentence that says what one row is.
+        version: merge only: column whose greater value replaces a row of the same key; ties are decided by content.
+        write: write mode; with `load` a component fills the table, and there is no SELECT.
+        partitions: insert_overwrite only: replaces the partition of the run date, or those that `arrived`.
+        partition_by: DATE column; its value must never change for a key.
+        lookback_days: days before `@since` that the SELECT builds again; the first of them is `@lookback_start`.
+            0: the SELECT takes no such parameter.
+        rejects: whether the SELECT has the column `_reject_reason`.
         reads_published: tables of other flows that are read as last published.
-        model: the model whose predictions the rows are; its task predicts first, for the rows of `predict_<model>.sql`.
+        model: name of the model whose predictions the rows are; the task predicts first, for the rows of
+            `predict_<model>.sql`.
     """
 
     table: TableName
@@ -101,7 +102,7 @@ class TableContract(ContractModel):
     @model_validator(mode="after")
     def _partitions_fit_the_mode(self) -> Self:
         if (self.write, self.partitions) not in WRITE_MODES:
-            raise ValueError("partitions: `write: insert_overwrite` needs it, and nothing else takes it")
+            raise ValueError("partitions: required with `write: insert_overwrite`, not allowed otherwise")
         return self
 
     @model_validator(mode="after")
@@ -126,20 +127,20 @@ class TableContract(ContractModel):
     @model_validator(mode="after")
     def _write_mode_has_what_it_needs(self) -> Self:
         if (self.version is not None) != self.mode.merges:
-            raise ValueError("version: `write: merge` needs it, and nothing else takes it")
+            raise ValueError("version: required with `write: merge`, not allowed otherwise")
         if self.partitions and not self.partition_by:
             raise ValueError(f"partition_by: `write: {self.write}` replaces whole partitions, so it needs one")
         if self.mode.is_view and (self.partition_by or self.cluster_by or self.rejects):
             raise ValueError("write: a view has neither partition_by, cluster_by nor rejects")
         if not self.mode.has_select and (self.rejects or self.reads_published or self.checks or self.tests):
-            raise ValueError("write: a table that a component loads has no SELECT, so nothing that is about one")
+            raise ValueError("write: `load` has no SELECT, so neither rejects, reads_published, checks nor tests")
         if self.lookback_days and not self.mode.takes_since:
             raise ValueError(f"lookback_days: {self.mode} takes no @since to look back from")
         return self
 
     @property
     def mode(self) -> WriteMode:
-        """The write mode that `write` and `partitions` name."""
+        """Write mode that `write` and `partitions` name."""
         return WRITE_MODES[self.write, self.partitions]
 
     @property
@@ -148,29 +149,29 @@ class TableContract(ContractModel):
         return [*self.mode.parameters, *(["lookback_start"] if self.lookback_days else [])]
 
     def lookback_start(self, since: datetime.date) -> datetime.date:
-        """The first date that the SELECT builds anew when it reads what arrived from `since` on."""
+        """First date that the SELECT builds again: `lookback_days` before `since`."""
         return since - datetime.timedelta(days=self.lookback_days)
 
     def column(self, name: str) -> Column:
-        """The column of that name."""
+        """Column of that name, which must exist."""
         return next(c for c in self.columns if c.name == name)
 
     @property
     def dataset(self) -> str:
-        """`silver` of `silver.stg_orders`."""
+        """Dataset: `silver` of `silver.stg_orders`."""
         return self.table.split(".")[0]
 
     @property
     def name(self) -> str:
-        """`stg_orders` of `silver.stg_orders`."""
+        """Name without the dataset: `stg_orders` of `silver.stg_orders`."""
         return self.table.split(".")[1]
 
     @property
     def rejected_table(self) -> str:
-        """Where rejected rows go: `silver.rejected_orders` for `silver.stg_orders`."""
+        """Table of rejected rows: `silver.rejected_orders` for `silver.stg_orders`."""
         return f"silver.rejected_{bare_name(self.name)}"
 
     @property
     def tables(self) -> dict[str, tuple[Column, ...]]:
-        """All tables that the contract makes, its own first, with their columns."""
+        """Columns of all tables that the contract makes, by table name; its own table comes first."""
         return {self.table: self.columns} | ({self.rejected_table: REJECTED_COLUMNS} if self.rejects else {})

@@ -1,4 +1,4 @@
-"""Names of datasets and tables."""
+"""Names of datasets and tables, and the pattern of a full table name."""
 
 from typing import Annotated
 
@@ -10,5 +10,5 @@ TableName = Annotated[str, Field(pattern=rf"^({'|'.join(DATASETS)})\.[a-z][a-z0-
 
 
 def bare_name(name: str) -> str:
-    """A table's name without its layer's prefix: `orders` of `stg_orders`."""
+    """Table name without the prefix of its layer: `orders` of `stg_orders`."""
     return next((name.removeprefix(p) for p in LAYER_PREFIXES if name.startswith(p)), name)

@@ -1,4 +1,4 @@
-"""Write modes: how the rows that a SELECT gives become a table."""
+"""Write modes: how the rows of a SELECT are published as a table."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ class WriteMode:
     """One way to publish a table.
 
     Attributes:
-        write: the key `write` of contracts.
-        partitions: their key `partitions`.
+        write: key `write` of a contract.
+        partitions: key `partitions` of a contract.
         takes_run_date: the SELECT may use `@run_date`.
-        takes_since: it may use `@since`: it reads what arrived from then on.
-        merges: one row a key is kept: a row takes the place of one with a lesser version.
-        replaces_run_date: the SELECT gives the state as of `@run_date`; that date's partition is replaced, whole.
-        replaces_arrived: each partition that the SELECT has rows of is replaced, whole.
-        replaces_table: the table is made anew.
-        is_view: the SELECT is not stored.
-        has_select: whether there is one; a component fills the table otherwise.
+        takes_since: the SELECT may use `@since`, the first date whose arrivals it reads.
+        merges: one row per key is kept, the one with the greatest version.
+        replaces_run_date: the SELECT gives the state as of `@run_date`; the partition of that date is replaced whole.
+        replaces_arrived: each partition that the SELECT has rows for is replaced whole.
+        replaces_table: the whole table is replaced.
+        is_view: the SELECT's rows are not stored.
+        has_select: there is a SELECT; otherwise a component fills the table.
     """
 
     write: Write
@@ -37,22 +37,22 @@ class WriteMode:
     has_select: bool = True
 
     def __str__(self) -> str:
-        """The mode as a contract has it."""
+        """The mode as written in a contract, such as `write: merge`."""
         return f"`write: {self.write}`" + (f" with `partitions: {self.partitions}`" if self.partitions else "")
 
     @property
     def parameters(self) -> list[str]:
-        """Names of the parameters that the SELECT may use."""
+        """Names of the query parameters that the SELECT may use."""
         return ["run_date"] * self.takes_run_date + ["since"] * self.takes_since
 
     @property
     def is_built(self) -> bool:
-        """Whether a SELECT fills it: neither a view, which is none to fill, nor what a component loads."""
+        """Whether a SELECT's rows are stored in the table: not for a view, nor for `load`."""
         return self.has_select and not self.is_view
 
     @property
     def needs_stage(self) -> bool:
-        """Whether the rows to publish are written once more: a MERGE reads them twice, a copy job takes a partition."""
+        """Whether rows go through a stage before publication: a MERGE reads them twice, a copy job needs a table."""
         return self.merges or self.replaces_run_date
 
 
@@ -67,7 +67,7 @@ WRITE_MODES: Mapping[tuple[Write, Partitions | None], WriteMode] = {
         WriteMode("load", has_select=False),
     )
 }
-# What `write` was before the modes had the field's words.
+# Former values of `write`, for the error that names the new one.
 RENAMED = {
     "snapshot": WRITE_MODES["insert_overwrite", "run_date"],
     "replace": WRITE_MODES["insert_overwrite", "arrived"],

@@ -108,20 +108,20 @@ WRONG_TABLES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "the version is no column": ({"version": "updated"}, "version: updated is not one of the columns"),
     "the version may be NULL": ({"version": "note"}, "version: note must have mode REQUIRED"),
-    "a merge without version": ({"version": GONE}, "version: `write: merge` needs it"),
-    "a full write with version": ({"write": "full"}, "version: `write: merge` needs it, and nothing else takes it"),
-    "a view with version": ({"write": "view"}, "version: `write: merge` needs it, and nothing else takes it"),
+    "a merge without version": ({"version": GONE}, "version: required with `write: merge`"),
+    "a full write with version": ({"write": "full"}, "version: required with `write: merge`, not allowed otherwise"),
+    "a view with version": ({"write": "view"}, "version: required with `write: merge`, not allowed otherwise"),
     "an overwrite without partition": (
         {"write": "insert_overwrite", "partitions": "arrived", "version": GONE, "partition_by": GONE},
         "partition_by: `write: insert_overwrite` replaces whole partitions",
     ),
     "an overwrite of nobody knows which partitions": (
         {"write": "insert_overwrite", "version": GONE},
-        "partitions: `write: insert_overwrite` needs it, and nothing else takes it",
+        "partitions: required with `write: insert_overwrite`, not allowed otherwise",
     ),
     "a merge of partitions": (
         {"partitions": "arrived"},
-        "partitions: `write: insert_overwrite` needs it, and nothing else takes it",
+        "partitions: required with `write: insert_overwrite`, not allowed otherwise",
     ),
     "partitions nobody knows": ({"partitions": "touched"}, "partitions: Input should be 'run_date' or 'arrived'"),
     "a write mode that is a list": ({"write": ["merge"]}, "write: Input should be"),
@@ -169,11 +169,11 @@ WRONG_TABLES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a STRUCT without fields": (
         {"columns": [ID, DAY, CHANGED, struct()]},
-        "columns.address: address: a STRUCT has fields, and nothing else has",
+        "columns.address: address: `fields` are required for a STRUCT, not allowed otherwise",
     ),
     "fields without a STRUCT": (
         {"columns": [ID, DAY, CHANGED, {**NOTE, "fields": [NOTE]}]},
-        "columns.note: note: a STRUCT has fields, and nothing else has",
+        "columns.note: note: `fields` are required for a STRUCT, not allowed otherwise",
     ),
     "a field twice": ({"columns": [ID, DAY, CHANGED, struct(NOTE, NOTE)]}, "columns.address: field note stands twice"),
     "a field of a wrong type": (
@@ -210,11 +210,11 @@ WRONG_SOURCES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "mixed in an array": (
         {"columns": [KEY, {**MADE, "mode": "REPEATED"}]},
-        "columns.made_at: made_at: `parse: mixed` is for whole columns",
+        "columns.made_at: made_at: `parse: mixed` is for top-level columns",
     ),
     "mixed in a struct": (
         {"columns": [KEY, struct(MADE), {**MADE, "parse": "exact"}]},
-        "columns.address: address: `parse: mixed` is for whole columns",
+        "columns.address: address: `parse: mixed` is for top-level columns",
     ),
     "a pseudonym of a number": (
         {"columns": [KEY, MADE, {**EMAIL, "type": "INT64"}]},
@@ -231,7 +231,7 @@ WRONG_SOURCES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "the name of a folder's key": (
         {"columns": [KEY, MADE, {**NOTE, "name": "run_date"}]},
-        "columns: run_date: the key of a folder that the files lie in",
+        "columns: run_date: reserved for the partition key",
     ),
     "a column twice": ({"columns": [KEY, KEY, MADE]}, "columns: column id stands twice"),
     "a table's key": ({"write": "merge"}, "write: Extra inputs are not permitted"),
@@ -416,8 +416,8 @@ def test_a_source_of_lines_has_one_column_whatever_is_in_a_line() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"incoming": None}, "incoming: `format: jsonl` needs it, and nothing else takes it"),
-        ({"format": "parquet"}, "incoming: `format: jsonl` needs it, and nothing else takes it"),
+        ({"incoming": None}, "incoming: required with `format: jsonl`, not allowed otherwise"),
+        ({"format": "parquet"}, "incoming: required with `format: jsonl`, not allowed otherwise"),
         ({"undeclared": "drop"}, "undeclared: lines are kept as they came"),
         ({"incoming": "bronze/orders/"}, "incoming: String should match pattern"),
     ],

@@ -73,7 +73,7 @@ def test_the_tables_that_are_read(select: str, expected: set[str]) -> None:
         ("select * from sales.sales", "reads sales.sales, expected dataset.table"),
         ("select * from project.silver.a as project", "reads project.silver.a AS project, expected dataset.table"),
         ("select * from silver.a where exists (select 1 from s.items)", "reads s.items, expected dataset.table"),
-        ("select * from external_query('there', 'select 1')", "a table function: nobody can know what that reads"),
+        ("select * from external_query('there', 'select 1')", "a table function: the tables behind it are unknown"),
         ("select * from silver.newest(1)", "reads silver.newest(1), a table function"),
     ],
 )
