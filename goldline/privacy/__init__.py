@@ -1,1 +1,1 @@
-"""Pseudonyms, keys and masks."""
+"""Protection of personal data: pseudonyms, their key, masks for raw lines."""

@@ -1,8 +1,8 @@
-"""Personal data in raw lines, treated before they reach the lake; the rest of each line stays byte for byte.
+"""Masking of personal data in raw JSON lines before they reach the lake; the rest of a line stays byte for byte.
 
-In a well-formed line the contract's PII rules apply to the fields that it names, nested ones too, and any other text
-that holds what looks like an e-mail address loses it. A malformed line may break off anywhere: in its text the values
-of those fields and all e-mail addresses are masked.
+In a well-formed line the contract's PII rules apply to the fields that it names, nested ones too, and e-mail addresses
+in any other text are masked. In a malformed line, which may break off anywhere, the values of those fields and all
+e-mail addresses are masked in its text.
 """
 
 import json
@@ -19,13 +19,13 @@ from goldline.contracts.source_contract import SourceColumn, SourceContract
 from goldline.privacy.pseudonym import Key
 
 MASK = "***"
-LINE_MAX = 1024 * 1024  # bytes of a line; no event is so long, and a reader's buffers are not endless
-SHOWN = 2000  # characters that are kept of a line that is over-long
-# As it stands, in a URL (once or more often encoded), in JSON.
+LINE_MAX = 1024 * 1024  # bytes of a line: more than any event has, and few enough for a reader's buffer
+SHOWN = 2000  # characters kept of an over-long line
+# An @ as it is, URL-encoded once or more often, or escaped in JSON.
 AT = re.compile(r"(@|%(?:25)*40|\\u0040)", re.IGNORECASE)
-BEFORE_AT = re.compile(r"[^\s@\"'<>()\[\]{},:;=?&/|\\]*")  # of the text before it, read backwards
+BEFORE_AT = re.compile(r"[^\s@\"'<>()\[\]{},:;=?&/|\\]*")  # for the reversed text before the @
 AFTER_AT = re.compile(r"[\w-]+(?:(?:\.|%2e)[\w-]+)*(?:\.|%2e)[^\W\d_]{2,}", re.IGNORECASE)
-# A line without any of these holds no e-mail address, and its keys are what they look like.
+# A line without any of these has no e-mail address and no escaped key.
 UNUSUAL = (b"@", b"\\", b"%40", b"%25")
 SUSPECT = re.compile(r"[@\\%]")
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s"{}\[\]:,]+')
@@ -34,8 +34,8 @@ PSEUDONYMS_KEPT = 50_000
 
 
 def masked(text: str) -> str:
-    """The text without e-mail addresses."""
-    # Not by one pattern: what begins before the @ costs the square of a long text's length.
+    """Text with each e-mail address replaced by `***`."""
+    # Split at the @: one pattern for the whole address takes quadratic time in a long text.
     parts = AT.split(text)
     for i in range(1, len(parts), 2):
         name, host = BEFORE_AT.match(parts[i - 1][::-1]), AFTER_AT.match(parts[i + 1])
@@ -46,16 +46,18 @@ def masked(text: str) -> str:
 
 
 def _no_key(value: str) -> str:
-    raise ValueError("a PII rule asks for a pseudonym, and there is no key")
+    raise ValueError("a PII rule needs a pseudonym, but there is no key")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A column with a PII rule, as the fast way finds it in a line.
+    """PII rule of one column, prepared for finding its value in a line without parsing tokens.
 
     Attributes:
-        path: the names of the columns that it is in, from a line's top, and its own.
-        is_single: whether there is but one value of it in a line: neither it nor what it is in is an array.
+        path: names of the columns around it, from the top of a line, and its own.
+        is_single: whether a line holds at most one value of it: neither the column nor one around it is an array.
+        name: its name as JSON writes it, in quotes.
+        value: pattern of the name, a colon and a string; group 1 is the string's content.
     """
 
     column: SourceColumn
@@ -68,7 +70,7 @@ class Rule:
     def of(
         cls, columns: Iterable[SourceColumn], path: tuple[str, ...] = (), *, is_single: bool = True
     ) -> "Iterator[Rule]":
-        """The rules of columns and their fields."""
+        """Rules of columns and, at any depth, of their fields."""
         for column in columns:
             here, single = (*path, column.name), is_single and column.mode != "REPEATED"
             if column.pii != "none":
@@ -77,18 +79,18 @@ class Rule:
             yield from cls.of(column.fields, here, is_single=single)
 
     def value_in(self, content: Any) -> Any:  # noqa: ANN401, JSON holds anything
-        """What stands at the path; None where nothing does."""
+        """Value at the rule's path in a parsed line; None if there is none."""
         for name in self.path:
             content = content.get(name) if isinstance(content, dict) else None
         return content
 
 
 class Treatment:
-    """Treats the lines of one source.
+    """Masking of the lines of one source; without a `key`, a rule `pii: hmac` fails.
 
     Attributes:
-        found: how many lines were malformed, over-long or not UTF-8, how many blank lines were left out, how many
-            texts were masked, and how many values were held back since no rule of theirs fits them.
+        found: counts of lines that are `malformed`, `over_long`, `not_utf8` or `blank` (left out), of `masked` texts,
+            and of values `held_back` because their rule cannot treat their type.
     """
 
     def __init__(self, contract: SourceContract, key: Key | None) -> None:
@@ -101,7 +103,7 @@ class Treatment:
         self._values = re.compile(rf'"({names})"\s*:\s*("(?:[^"\\]|\\.)*"?|[\[{{].*|[^\s,}}\]]+)', re.DOTALL)
 
     def lines(self, batch: Sequence[bytes]) -> list[bytes]:
-        """The lines as the lake may hold them, none of them blank, none with an end or a control character inside."""
+        """Lines that may go into the lake: masked, blank ones left out, no line end or control character inside."""
         treated = [self._line(line) for line in batch]
         kept = [line for line in treated if line]
         self.found["blank"] += len(treated) - len(kept)
@@ -111,7 +113,7 @@ class Treatment:
         if len(line) > LINE_MAX:
             self.found["over_long"] += 1
             return self._safe(line[: 4 * SHOWN], "(over-long) ")[: 5 * SHOWN]
-        line = line.replace(b"\r", b" ").strip()  # JSON has it between values only, where it means nothing
+        line = line.replace(b"\r", b" ").strip()  # JSON allows it only between values, as white space
         if not line:
             return line
         try:
@@ -127,12 +129,12 @@ class Treatment:
         return self._edited(line.decode()).encode()
 
     def _treated_simply(self, line: bytes, content: dict[str, Any]) -> bytes | None:
-        """The line with personal values replaced where they stand; None where that is not certain to do."""
+        """Fast path: the line with personal values replaced in place; None if their places are not certain."""
         for rule in self._rules:
             if rule.path[0] not in content or rule.name not in line:
                 continue
             value = rule.value_in(content)
-            # With the name there but once, and a value at its path, that is where it stands.
+            # If the name occurs once and its path has a value, the value follows that name.
             if not rule.is_single or not isinstance(value, str) or line.count(rule.name) > 1:
                 return None
             place = rule.value.search(line)
@@ -143,7 +145,7 @@ class Treatment:
         return line
 
     def kept(self, column: SourceColumn, value: object) -> str | None:
-        """What a rule leaves of a value."""
+        """Value that a column's PII rule leaves: a pseudonym, the last four characters, or None."""
         if column.pii == "drop" or value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -159,7 +161,7 @@ class Treatment:
         return edit.done()
 
     def mask(self, text: str) -> str:
-        """The text without e-mail addresses, counted."""
+        """Text with e-mail addresses masked; a text that had one is counted."""
         found = masked(text)
         self.found["masked"] += found != text
         return found
@@ -173,17 +175,17 @@ class Treatment:
         self.found["malformed"] += 1
         return self._safe(line, "")
 
-    def _safe(self, line: bytes, said: str) -> bytes:
-        """The line so that no reader stumbles over it, and none takes it for a record."""
+    def _safe(self, line: bytes, prefix: str) -> bytes:
+        """Bad line, masked, as UTF-8 without control characters; still malformed, so it is never read as a record."""
         text = line.decode("utf-8", "backslashreplace")
         if self._rules:
             text = self._values.sub(rf'"\1":{MASK}', text)
         text = CONTROL.sub(lambda c: f"\\x{ord(c[0]):02x}", self.mask(text))
-        return (said + text).encode()
+        return (prefix + text).encode()
 
 
 class _Edit:
-    """One well-formed line, read token by token and changed only where it must be."""
+    """Editor of one well-formed line: reads its tokens and replaces only what a rule or a mask applies to."""
 
     def __init__(self, text: str, treatment: Treatment) -> None:
         self.tokens = TOKEN.finditer(text)
@@ -193,11 +195,11 @@ class _Edit:
         self._end = 0
 
     def done(self) -> str:
-        """The changed text."""
+        """Edited line."""
         return "".join([*self._parts, self._text[self._end :]])
 
     def value(self, token: re.Match[str], column: SourceColumn | None, fields: dict[str, SourceColumn]) -> None:
-        """Treat the value that begins at the token."""
+        """Apply rules and masks to the value that begins at the token; `column` is None if it is undeclared."""
         if column and column.pii != "none" and (token[0] != "[" or column.mode != "REPEATED"):
             end = self._skipped(token)
             value = json.loads(self._text[token.start() : end])
@@ -229,7 +231,7 @@ class _Edit:
         return next(self.tokens) if token[0] == "," else token
 
     def _skipped(self, token: re.Match[str]) -> int:
-        """Where the value ends that begins at the token."""
+        """End position of the value that begins at the token; consumes its tokens."""
         depth = int(token[0] in "{[")
         while depth:
             token = next(self.tokens)

@@ -1,10 +1,10 @@
 """Pseudonyms: HMAC-SHA256 of a personal value under a key that never leaves the process.
 
-BigQuery has no HMAC, so this happens before the first byte reaches the lake. The key's version stands beside each
-pseudonym, so that pseudonyms of different keys are never taken for one another.
+BigQuery has no HMAC, so this happens before the first byte reaches the lake. The key's version is stored beside each
+pseudonym, so that pseudonyms under different keys are never mixed up.
 
-The key is a file where GOLDLINE_PII_KEY_FILE names one (a laptop), and a secret in Secret Manager elsewhere. Both keep
-older versions, which say that a changed version is a rotation and not somebody else's key.
+The key is the file that GOLDLINE_PII_KEY_FILE names (on a laptop), else a secret in Secret Manager. Both keep older
+versions, which tell a rotation from a foreign key.
 """
 
 import hmac
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 KEY_FILE = "GOLDLINE_PII_KEY_FILE"
 SECRET = "GOLDLINE_PII_SECRET"  # noqa: S105, the name of a variable
 SECRET_ID = "goldline-pii-key"  # noqa: S105, the name of a secret
-TIMEOUT = 60.0  # seconds that one request may take
+TIMEOUT = 60.0  # seconds per request
 FORM = "its version and 64 hexadecimal digits"
 
 
 class PseudonymKeyError(RuntimeError):
-    """There is no key, or it cannot be used."""
+    """The key for pseudonyms is missing or cannot be used."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """A secret and its version; the secret is never shown.
+    """Key for pseudonyms: a secret of 32 bytes, left out of `repr`, and its version.
 
     Attributes:
-        older: the versions that this one took the place of.
+        older: versions that this one replaced.
     """
 
     version: str
@@ -47,24 +47,24 @@ class Key:
     older: tuple[str, ...] = field(default=(), repr=False)
 
     def pseudonym(self, value: str) -> str:
-        """The value's pseudonym: 64 hexadecimal digits, the same wherever the key is the same."""
+        """Pseudonym of a value: 64 hexadecimal digits, the same wherever the key is the same."""
         return hmac.digest(self.secret, value.encode(), "sha256").hex()
 
     def follows(self, version: str | None, fingerprint: str | None) -> bool:
-        """Whether this is the key of that version and fingerprint, or took its place; any key follows none."""
+        """Whether this is the key of that version and fingerprint, or replaced it; True if `version` is None."""
         return version is None or version in self.older or (version, fingerprint) == (self.version, self.fingerprint)
 
     @property
     def fingerprint(self) -> str:
-        """Tells two keys of one version apart; like any pseudonym it tells nothing of the secret."""
+        """16 hexadecimal digits that differ between two keys of one version; they reveal nothing of the secret."""
         return self.pseudonym("goldline: which key is this?")[:16]
 
 
 def load_key(project: str = "") -> Key:
-    """The key of the environment: the file that is named there, else the project's secret.
+    """Key from the file that GOLDLINE_PII_KEY_FILE names, else from Secret Manager (see secret_name).
 
     Raises:
-        PseudonymKeyError: it is not there, others can read it, or it is not of that form.
+        PseudonymKeyError: the key is missing, malformed, or a file that others can read.
     """
     if name := os.environ.get(KEY_FILE):
         return newest(read_key_file(Path(name)))
@@ -72,23 +72,23 @@ def load_key(project: str = "") -> Key:
 
 
 def newest(versions: Sequence[tuple[str, str]]) -> Key:
-    """The key of the first of some versions."""
+    """Key of the first of (version, secret in hexadecimal) pairs; the others are its older versions."""
     (version, secret), *older = versions
     return Key(version, bytes.fromhex(secret), tuple(name for name, _ in older))
 
 
 def read_key_file(path: Path) -> list[tuple[str, str]]:
-    """The versions in a key file and their secrets, the newest first: a line each, in turn.
+    """(version, secret in hexadecimal) pairs of a key file, newest first; the file has one line for each part.
 
     Raises:
-        PseudonymKeyError: it is not there, others can read it, or it is not of that form.
+        PseudonymKeyError: the file is missing, malformed, or readable by others.
     """
     try:
         mode = path.stat().st_mode & 0o777
         lines = path.read_text(encoding="ascii").strip().split("\n")
     except FileNotFoundError as error:
         raise PseudonymKeyError(f"no key for pseudonyms: {KEY_FILE} names a file that is not there") from error
-    except UnicodeDecodeError:  # no cause is named: this one carries the file along
+    except UnicodeDecodeError:  # raised below without it as cause: it holds the file's content
         lines = []
     if mode & 0o077:
         raise PseudonymKeyError(f"the key file has mode {mode:04o}, expected 0600: others must not read it")
@@ -99,7 +99,7 @@ def read_key_file(path: Path) -> list[tuple[str, str]]:
 
 
 def make_key_file(path: Path) -> None:
-    """Make a key of 256 random bits, readable by its owner alone, where there is none yet."""
+    """Write a new key of 256 random bits with mode 0600; an existing file is kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -110,39 +110,39 @@ def make_key_file(path: Path) -> None:
 
 
 def new_secret() -> str:
-    """256 random bits, as hexadecimal digits."""
+    """256 random bits as 64 hexadecimal digits."""
     return secrets.token_hex(32)
 
 
 def secret_name(project: str) -> str:
-    """The secret in Secret Manager: the environment's, or the project's own.
+    """Name of the secret in Secret Manager: GOLDLINE_PII_SECRET, else `goldline-pii-key` of the project.
 
     Raises:
-        PseudonymKeyError: there is neither, or this is no place for a secret of the cloud.
+        PseudonymKeyError: there is neither, or the lake is local (STORAGE_EMULATOR_HOST is set).
     """
     missing = f"no key for pseudonyms: {KEY_FILE} is not set"
     if "STORAGE_EMULATOR_HOST" in os.environ:
-        raise PseudonymKeyError(f"{missing}, and a lake on this machine takes no key of the cloud")
+        raise PseudonymKeyError(f"{missing}, and a local lake must not use the cloud's key")
     if not (name := os.environ.get(SECRET) or (project and f"projects/{project}/secrets/{SECRET_ID}")):
         raise PseudonymKeyError(f"{missing}, and neither a project nor {SECRET} names a secret")
     return name
 
 
 def secret_client() -> "secretmanager.SecretManagerServiceClient":
-    """A client of Secret Manager."""
+    """Client of Secret Manager."""
     from google.cloud import secretmanager
 
     return secretmanager.SecretManagerServiceClient()
 
 
 def _load_secret(secret: str) -> Key:
-    """The newest enabled version: `latest` would be the newest one, enabled or not."""
+    """Newest enabled version of a secret; `latest` would be the newest one even if it is disabled."""
     try:
         client = secret_client()
         request = {"parent": secret, "filter": "state:ENABLED"}
         enabled = [int(v.name.rsplit("/", 1)[1]) for v in client.list_secret_versions(request=request, timeout=TIMEOUT)]
         if not enabled:
-            raise PseudonymKeyError(f"no key for pseudonyms: {secret} has no enabled version; goldline rotate-key")
+            raise PseudonymKeyError(f"no key for pseudonyms: {secret} has no enabled version; run goldline rotate-key")
         version = max(enabled)
         payload = client.access_secret_version(name=f"{secret}/versions/{version}", timeout=TIMEOUT).payload
     except (GoogleAPICallError, GoogleAuthError) as error:
@@ -152,7 +152,7 @@ def _load_secret(secret: str) -> Key:
     text = payload.data.decode("ascii", "replace").strip()
     if not _is_secret(text):
         raise PseudonymKeyError(f"{secret}, version {version}, holds no key: expected 64 hexadecimal digits")
-    # Secret Manager counts versions from 1, and gives no number twice.
+    # Secret Manager counts versions from 1 and never reuses a number.
     return Key(str(version), bytes.fromhex(text), tuple(str(n) for n in range(version - 1, 0, -1)))
 
 

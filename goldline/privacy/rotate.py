@@ -1,4 +1,4 @@
-"""A new version of the key for pseudonyms. The next export notices, reads everything anew and uses it."""
+"""Rotation of the key for pseudonyms; the next export notices it and reads the whole source again."""
 
 import os
 from pathlib import Path
@@ -12,14 +12,14 @@ from goldline.privacy.pseudonym import KEY_FILE, TIMEOUT, PseudonymKeyError
 
 
 def rotate_key(project: str = "", key_file: Path | None = None) -> str:
-    """Make a new version of the key and give its name; the older versions stay.
+    """Add a new version of the key and return its name; older versions are kept.
 
     Args:
-        project: whose secret it is, where there is no key file.
-        key_file: the key file; left out, the environment's, if it names one.
+        project: project of the secret, used if there is no key file.
+        key_file: path of the key file; None: the one that GOLDLINE_PII_KEY_FILE names, if it is set.
 
     Raises:
-        PseudonymKeyError: there is no key file and no secret, or it cannot be written.
+        PseudonymKeyError: there is neither a key file nor a secret, or it cannot be read or extended.
     """
     named = os.environ.get(KEY_FILE)
     if path := key_file or (Path(named) if named else None):
@@ -33,12 +33,12 @@ def _rotate_file(path: Path) -> str:
     version = str(max([len(taken), *(int(name) for name in taken if name.isdecimal())]) + 1)
     lines = [line for pair in [(version, pseudonym.new_secret()), *versions] for line in pair]
     fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)  # of a rotation that died
+    fresh.unlink(missing_ok=True)  # left by a rotation that was killed
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write("\n".join(lines) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)  # whole or not at all: a key that is lost cannot be made again
+    fresh.replace(path)  # atomic: a lost key cannot be made again
     return version
 
 
@@ -46,7 +46,7 @@ def _rotate_secret(secret: str) -> str:
     data = pseudonym.new_secret().encode("ascii")
     request = {"parent": secret, "payload": {"data": data, "data_crc32c": google_crc32c.value(data)}}
     try:
-        # Without a retry: an answer that is lost would make two versions.
+        # No retry: after a lost answer it would add a second version.
         made = pseudonym.secret_client().add_secret_version(request=request, retry=None, timeout=TIMEOUT)
     except (GoogleAPICallError, GoogleAuthError) as error:
         raise PseudonymKeyError(f"no new version of {secret}: {error}") from error

@@ -226,7 +226,7 @@ def test_the_environment_may_name_the_secret(
 
 
 def test_a_secret_is_rotated_by_a_version_more(secret_manager: type[FakeSecrets]) -> None:
-    with pytest.raises(PseudonymKeyError, match="has no enabled version; goldline rotate-key"):
+    with pytest.raises(PseudonymKeyError, match="has no enabled version; run goldline rotate-key"):
         load_key("p")
     assert rotate_key("p") == "1"
     first = load_key("p")
@@ -255,5 +255,5 @@ def test_a_laptop_asks_for_no_key_of_the_cloud(
     secret_manager.versions[1] = ("ENABLED", SECRET.encode())
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
     for call in (load_key, rotate_key):
-        with pytest.raises(PseudonymKeyError, match=f"{KEY_FILE} is not set, and a lake on this machine takes no key"):
+        with pytest.raises(PseudonymKeyError, match=f"{KEY_FILE} is not set, and a local lake must not use"):
             call("p")
