@@ -1,7 +1,7 @@
-"""Google's clients, made one way everywhere.
+"""Constructors of Google's clients, the same on a laptop and on Google Cloud.
 
-They obey FIRESTORE_EMULATOR_HOST, STORAGE_EMULATOR_HOST and BIGQUERY_EMULATOR_HOST by themselves. All that is added
-here is that no credentials are looked for where an emulator is set, and the variable that Storage Read lacks.
+The clients themselves read FIRESTORE_EMULATOR_HOST, STORAGE_EMULATOR_HOST and BIGQUERY_EMULATOR_HOST. Added here are
+anonymous credentials where an emulator is set, and BIGQUERY_STORAGE_EMULATOR_HOST for the Storage Read client.
 """
 
 import os
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from google.cloud import bigquery, bigquery_storage_v1, firestore
     from google.cloud.storage import Client as StorageClient
 
-TIMEOUT = 60.0  # seconds that one request may take
+TIMEOUT = 60.0  # seconds per request
 
 
 def bigquery_client(project: str, location: str) -> "bigquery.Client":
-    """A BigQuery client for jobs and tables of one project and location."""
+    """BigQuery client for jobs and tables of one project and location."""
     from google.cloud import bigquery
 
     return bigquery.Client(project=project, location=location, **_anonymous("BIGQUERY_EMULATOR_HOST"))
 
 
 def bigquery_read_client() -> "bigquery_storage_v1.BigQueryReadClient":
-    """A Storage Read client, for results too large for pages of JSON."""
+    """BigQuery Storage Read client, for results too large for pages of JSON."""
     from google.cloud import bigquery_storage_v1
 
     if not (host := os.environ.get("BIGQUERY_STORAGE_EMULATOR_HOST")):
         return bigquery_storage_v1.BigQueryReadClient()
-    # Unlike the other clients this one has no variable of its own, so it is given the channel.
+    # Unlike the other clients this one reads no emulator variable, so it gets a channel.
     import grpc
     from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
@@ -37,16 +37,16 @@ def bigquery_read_client() -> "bigquery_storage_v1.BigQueryReadClient":
 
 
 def firestore_client(project: str, database: str = "(default)") -> "firestore.Client":
-    """A client of one Firestore database."""
+    """Client of one Firestore database."""
     from google.cloud import firestore
 
     return firestore.Client(project=project, database=database)
 
 
 def firestore_channel() -> "grpc.Channel":
-    """A connection to Firestore for calls on encoded messages, with the credentials that the client takes.
+    """gRPC channel to Firestore for calls on encoded messages, with the client's default credentials.
 
-    It is shared with nobody, and its streams are read on the thread that asks for their messages.
+    It shares its connection with no other channel, and its streams are read on the consumer's thread.
     """
     import grpc
     from google.cloud.firestore_v1.services.firestore.transports import FirestoreGrpcTransport
@@ -65,7 +65,7 @@ def firestore_channel() -> "grpc.Channel":
 
 
 def firestore_metadata(database: str) -> list[tuple[str, str]]:
-    """What calls on a database, `projects/P/databases/D`, carry besides their message, as the client's do."""
+    """gRPC metadata of calls on a database, `projects/P/databases/D`, as the client sends it."""
     from google.api_core.gapic_v1 import routing_header
 
     found = [("google-cloud-resource-prefix", database), routing_header.to_grpc_metadata([("database", database)])]
@@ -75,11 +75,10 @@ def firestore_metadata(database: str) -> list[tuple[str, str]]:
 
 
 def storage_client(project: str) -> "StorageClient":
-    """A Cloud Storage client.
+    """Cloud Storage client.
 
-    By itself each client asks for its bucket in a thread of its own, for the attributes of traces, with tracing or
-    without (google-cloud-storage 3.17): a request that nobody needs, tried again for two minutes where it fails. It is
-    switched off unless the environment says otherwise.
+    google-cloud-storage 3.17 requests each bucket's metadata in a thread of its own, for attributes of traces, even
+    without tracing; if that fails it retries for two minutes. This is switched off unless the environment sets it.
     """
     from google.cloud.storage import Client as StorageClient
 
@@ -88,10 +87,10 @@ def storage_client(project: str) -> "StorageClient":
 
 
 def default_project() -> str:
-    """The project of the environment.
+    """Project id: GOOGLE_CLOUD_PROJECT, else that of the default credentials.
 
     Raises:
-        ValueError: there is none.
+        ValueError: neither names a project.
     """
     if project := os.environ.get("GOOGLE_CLOUD_PROJECT"):
         return project

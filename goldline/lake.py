@@ -1,4 +1,4 @@
-"""The lake: objects in one bucket."""
+"""The lake: reading, writing and listing objects in one bucket."""
 
 import datetime
 import io
@@ -14,21 +14,24 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 
 from goldline.clients import TIMEOUT, storage_client
 
-CHUNK = 8 * 1024 * 1024  # bytes of an upload that are held in memory
+CHUNK = 8 * 1024 * 1024  # bytes of a streamed object that are held in memory
 
 
 class LakeError(RuntimeError):
-    """The bucket, or an object in it, is not there."""
+    """The bucket or an object does not exist."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """An object as a listing tells of it.
+    """An object as a listing shows it.
 
     Attributes:
-        md5: of its bytes, in base64; an object that was put together of others has none.
-        updated: when it was written.
-        metadata: what its writer said of it.
+        path: its name in the bucket.
+        size: in bytes.
+        md5: of its bytes, in base64; None for an object composed of others.
+        crc32c: of its bytes, in base64.
+        updated: time of its last change.
+        metadata: custom metadata set by its writer.
     """
 
     path: str
@@ -40,21 +43,21 @@ class Found:
 
 
 class Lake:
-    """The bucket that holds bronze files and what runs tell of themselves."""
+    """The bucket of bronze files, models and the runs' own files; paths are object names in it."""
 
     def __init__(self, project: str, bucket: str) -> None:
         self.name = bucket
         self._bucket = storage_client(project).bucket(bucket)
 
     def uri(self, path: str) -> str:
-        """The gs:// address of an object."""
+        """gs:// address of an object."""
         return f"gs://{self.name}/{path}"
 
     def check(self) -> None:
-        """Make sure that the bucket is there.
+        """Make sure that the bucket exists.
 
         Raises:
-            LakeError: it is not.
+            LakeError: it does not.
         """
         if not self._bucket.exists(timeout=TIMEOUT, retry=DEFAULT_RETRY):
             raise LakeError(
@@ -63,10 +66,10 @@ class Lake:
             )
 
     def read_text(self, path: str) -> str:
-        """The content of an object.
+        """Content of an object as text.
 
         Raises:
-            LakeError: there is no such object.
+            LakeError: the object does not exist.
         """
         try:
             return str(self._bucket.blob(path).download_as_text(timeout=TIMEOUT, retry=DEFAULT_RETRY))
@@ -74,18 +77,18 @@ class Lake:
             raise LakeError(f"no object {self.uri(path)}") from error
 
     def write_text(self, path: str, text: str) -> None:
-        """Write an object in one request, over what was there."""
+        """Write text in one request, as application/json; an existing object is replaced."""
         self.write_bytes(path, text.encode(), "application/json")
 
     def write_bytes(self, path: str, content: bytes, content_type: str = "application/octet-stream") -> None:
-        """Write an object in one request, over what was there."""
+        """Write bytes in one request; an existing object is replaced."""
         # Unconditional writes of the same content may be repeated, so the retry needs no precondition.
         self._bucket.blob(path).upload_from_string(content, content_type, timeout=TIMEOUT, retry=DEFAULT_RETRY)
 
     def write_file(self, path: str, file: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Write an object from a local file, over what was there; it appears whole, with its metadata, or not at all.
+        """Upload a local file; an existing object is replaced, whole and with its metadata, or not at all.
 
-        All of the metadata may take 8 KiB: https://cloud.google.com/storage/quotas#objects
+        All metadata of an object may take 8 KiB: https://cloud.google.com/storage/quotas#objects
         """
         blob = self._bucket.blob(path)
         blob.metadata = dict(metadata) or None
@@ -93,7 +96,7 @@ class Lake:
 
     @contextmanager
     def writing(self, path: str) -> Iterator[BinaryIO]:
-        """A new object to stream into; it appears whole when the block ends well, and not at all when it fails."""
+        """Stream into a new object; it appears whole when the block ends well, and not at all when it fails."""
         blob = self._bucket.blob(path)
         stream = cast("BinaryIO", blob.open("wb", chunk_size=CHUNK, timeout=TIMEOUT, retry=DEFAULT_RETRY))
         try:
@@ -105,10 +108,10 @@ class Lake:
 
     @contextmanager
     def reading(self, file: Found) -> Iterator[BinaryIO]:
-        """An object's bytes as they are stored; of a large one a piece at a time.
+        """Stream the bytes of an object as stored, without decompression; one over 8 MiB is read in chunks.
 
         Raises:
-            LakeError: there is no such object.
+            LakeError: the object does not exist.
         """
         # Raw: else one whose metadata says `Content-Encoding: gzip` may or may not come decompressed.
         blob, options = self._bucket.blob(file.path), {"raw_download": True, "timeout": TIMEOUT, "retry": DEFAULT_RETRY}
@@ -123,16 +126,16 @@ class Lake:
 
     @contextmanager
     def writing_whole(self, path: str) -> Iterator[BinaryIO]:
-        """A new object of some megabytes, held in memory and written in one request when the block ends well."""
+        """Buffer a new object of some megabytes in memory; it is written in one request when the block ends well."""
         stream = io.BytesIO()
         yield stream
         self.write_bytes(path, stream.getvalue())
 
     def read_bytes(self, path: str) -> bytes:
-        """The content of an object.
+        """Content of an object as bytes.
 
         Raises:
-            LakeError: there is no such object.
+            LakeError: the object does not exist.
         """
         try:
             return bytes(self._bucket.blob(path).download_as_bytes(timeout=TIMEOUT, retry=DEFAULT_RETRY))
@@ -140,28 +143,28 @@ class Lake:
             raise LakeError(f"no object {self.uri(path)}") from error
 
     def delete(self, path: str) -> None:
-        """Delete an object; one that is not there is none too many."""
+        """Delete an object; a missing one is ignored."""
         with suppress(NotFound):
             self._bucket.blob(path).delete(timeout=TIMEOUT, retry=DEFAULT_RETRY)
 
     def exists(self, path: str) -> bool:
-        """Whether there is an object of that name."""
+        """Whether an object exists."""
         return bool(self._bucket.blob(path).exists(timeout=TIMEOUT, retry=DEFAULT_RETRY))
 
     def holds(self, folder: str) -> bool:
-        """Whether there is any object below a folder."""
+        """Whether there is any object below a folder, which is given without a slash at its end."""
         blobs = self._bucket.client.list_blobs(
             self.name, prefix=f"{folder}/", max_results=1, timeout=TIMEOUT, retry=DEFAULT_RETRY
         )
         return any(True for _ in blobs)
 
     def list(self, folder: str) -> list[str]:
-        """The paths of all objects below a folder."""
+        """Paths of all objects below a folder."""
         blobs = self._bucket.client.list_blobs(self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY)
         return [blob.name for blob in blobs]
 
     def found(self, folder: str, start: str = "", end: str = "") -> Iterator[Found]:
-        """All objects below a folder, by name, from one that begins with `start` until before `end`."""
+        """Objects below a folder in name order, from `start` up to but without `end`, both relative to the folder."""
         bounds = {"start_offset": f"{folder}/{start}"} | ({"end_offset": f"{folder}/{end}"} if end else {})
         for blob in self._bucket.client.list_blobs(
             self.name, prefix=f"{folder}/", timeout=TIMEOUT, retry=DEFAULT_RETRY, **bounds

@@ -1,1 +1,1 @@
-"""Firestore below its client library: encoded messages in and out, for what must go fast."""
+"""Fast reads and writes of Firestore on encoded messages, below its client library."""

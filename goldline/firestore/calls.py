@@ -1,7 +1,7 @@
-"""The calls of Firestore that goldline makes by itself, on encoded messages.
+"""Firestore calls on encoded messages, for code that reads or writes documents by the hundred thousand.
 
 The client library decodes each document of a stream through several layers of objects, on a thread of its own, and
-encodes writes likewise; what takes or gives documents by the hundred thousand goes by here. All else is the client's.
+encodes writes likewise. All other code uses the client library.
 
 https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1
 """
@@ -43,25 +43,28 @@ Write = write.Write.pb()
 
 SERVICE = "/google.firestore.v1.Firestore"
 PASSING = (Aborted, DeadlineExceeded, InternalServerError, ResourceExhausted, ServiceUnavailable)
-# For calls that may be repeated; a stream and a commit are repeated by those who know how.
+# For calls that may be repeated; callers of `stream` and `commit` retry by themselves.
 RETRY = Retry(predicate=if_exception_type(*PASSING), initial=0.2, maximum=16.0, multiplier=2.0, timeout=120.0)
 STREAM_SECONDS = 3600.0
 SPLIT_PAGE = 1000
 
 
 class Database:
-    """One Firestore database, over one connection of its own.
+    """One Firestore database, over a connection of its own.
+
+    In its calls, `parent` is `root` or the name of a document, whose collections are queried; `wanted` and `group` are
+    StructuredQuery messages; `read_time` is the moment whose state is read.
 
     Attributes:
         name: `projects/P/databases/D`.
-        root: what the names of all its documents begin with, without a slash at the end.
+        root: prefix of the names of all its documents, without a slash at the end.
     """
 
     def __init__(self, project: str, database: str) -> None:
         self.name = f"projects/{project}/databases/{database}"
         self.root = f"{self.name}/documents"
         self._metadata = clients.firestore_metadata(self.name)
-        # The calls keep no reference to their channel: without this one it is closed under them.
+        # The calls hold no reference to their channel: without this one it would be closed.
         self._channel = clients.firestore_channel()
         self._run_query = self._channel.unary_stream(f"{SERVICE}/RunQuery", RunQueryRequest.SerializeToString)
         self._aggregate = self._channel.unary_stream(
@@ -82,10 +85,10 @@ class Database:
         )
 
     def stream(self, parent: str, wanted: Proto, read_time: datetime.datetime) -> Iterator[bytes]:
-        """The encoded RunQueryResponses of a query, as of a moment.
+        """Stream the encoded RunQueryResponses of a query.
 
         Raises:
-            GoogleAPICallError: the stream was refused, or cut.
+            GoogleAPICallError: the stream was refused or broke off.
         """
         request = RunQueryRequest(parent=parent, structured_query=wanted)
         set_moment(request.read_time, read_time)
@@ -94,15 +97,15 @@ class Database:
             try:
                 yield from call
             finally:
-                call.cancel()  # nothing, after the end; it frees the server where the reader leaves early
+                call.cancel()  # frees the server if the reader stops early; no effect after the end
 
     def count(
         self, parent: str, wanted: Proto, read_time: datetime.datetime | None = None
     ) -> tuple[int, datetime.datetime]:
-        """How many documents a query has, and as of which moment: of now, if none is given.
+        """Number of documents that match a query, and the moment it is of; `read_time` None means now.
 
         Raises:
-            GoogleAPICallError: Firestore does not say, tried again and again.
+            GoogleAPICallError: the call failed after all retries.
         """
         request = RunAggregationQueryRequest(parent=parent)
         request.structured_aggregation_query.structured_query.CopyFrom(wanted)
@@ -113,20 +116,20 @@ class Database:
         return last.result.aggregate_fields["n"].integer_value, moment(last.read_time)
 
     def moment(self) -> datetime.datetime:
-        """As of which moment Firestore answers now: asked for a document that nobody has, which reads nothing.
+        """Firestore's current read time, asked with a request for a document that does not exist.
 
         Raises:
-            GoogleAPICallError: Firestore does not say, tried again and again.
+            GoogleAPICallError: the call failed after all retries.
         """
         request = BatchGetDocumentsRequest(database=self.name, documents=[f"{self.root}/goldline/none"])
         *_, last = self._tried(lambda: list(self._get(request, timeout=clients.TIMEOUT, metadata=self._metadata)))
         return moment(last.read_time)
 
     def split(self, parent: str, group: Proto, parts: int, read_time: datetime.datetime) -> list[str] | None:
-        """Names that split a collection group into about so many parts; None where the service has no such call.
+        """Document names that split a collection group into about `parts` ranges; None if the service cannot.
 
         Raises:
-            GoogleAPICallError: Firestore does not say, tried again and again.
+            GoogleAPICallError: the call failed after all retries.
         """
         names: list[str] = []
         request = PartitionQueryRequest(
@@ -144,26 +147,26 @@ class Database:
             request.page_token = token
 
     def get(self, names: Sequence[str], fields: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Some fields of some documents, by name; documents that are not there are left out.
+        """Values of the given fields by document name; documents that do not exist are left out.
 
         Raises:
-            GoogleAPICallError: Firestore does not say, tried again and again.
+            GoogleAPICallError: the call failed after all retries.
         """
         request = BatchGetDocumentsRequest(database=self.name, documents=names, mask={"field_paths": fields})
         found = self._tried(lambda: list(self._get(request, timeout=clients.TIMEOUT, metadata=self._metadata)))
         return {got.found.name: decode_map(got.found) for got in found if got.HasField("found")}
 
     def commit(self, request: Proto) -> Proto:
-        """Apply the writes of a CommitRequest, all or none, once.
+        """Apply the writes of a CommitRequest, all or none, without a retry; returns the CommitResponse.
 
         Raises:
-            GoogleAPICallError: they were not applied, or the answer was lost.
+            GoogleAPICallError: the writes were not applied, or the answer was lost.
         """
         with _errors():
             return self._commit(request, timeout=clients.TIMEOUT, metadata=self._metadata)
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._channel.close()
 
     @staticmethod

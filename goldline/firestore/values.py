@@ -1,8 +1,8 @@
-"""Firestore's values as Python's, straight from and to its protobuf messages.
+"""Conversion of Firestore values between protobuf messages and Python, fourteen times as fast as the client library's.
 
-Nulls, booleans, integers, doubles, texts, bytes, arrays and maps are Python's own; a timestamp is a datetime in UTC, a
-geo point the client library's GeoPoint, a reference a Reference. A vector stays the map that it is on the wire, with
-`__type__` and `value`. The client library goes the same way through wrappers of its own, at fourteen times the cost.
+Nulls, booleans, integers, doubles, strings, bytes, arrays and maps become Python's own; a timestamp becomes a datetime
+in UTC, a geo point the client library's GeoPoint, a reference a Reference. A vector stays a map with `__type__` and
+`value`, as it is on the wire.
 
 https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#value
 """
@@ -43,16 +43,16 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference to a document, by its whole name: `projects/P/databases/D/documents/...`."""
+    """Reference to a document by its full name, `projects/P/databases/D/documents/...`."""
 
     name: str
 
 
 def decode(value: Proto) -> Any:  # noqa: ANN401, PLR0911, documents hold anything
-    """A Value message as Python's value.
+    """Python value of a Value message.
 
     Raises:
-        ValueError: it is of a kind that documents do not hold.
+        ValueError: the value is of a kind that documents do not hold.
     """
     kind = value.WhichOneof("value_type")
     match kind:
@@ -74,17 +74,17 @@ def decode(value: Proto) -> Any:  # noqa: ANN401, PLR0911, documents hold anythi
 
 
 def decode_map(content: Proto) -> dict[str, Any]:
-    """The fields of a Document or of a MapValue."""
+    """Python values of the fields of a Document or MapValue message, by name."""
     return {name: decode(value) for name, value in content.fields.items()}
 
 
 def moment(timestamp: Proto) -> datetime.datetime:
-    """A Timestamp message as a datetime; below a microsecond Firestore keeps nothing."""
+    """Datetime in UTC of a Timestamp message, to the microsecond: Firestore stores no finer ones."""
     return EPOCH + datetime.timedelta(seconds=timestamp.seconds, microseconds=timestamp.nanos // 1000)
 
 
 def set_moment(timestamp: Proto, value: datetime.datetime) -> None:
-    """Set a Timestamp message; a datetime without a zone is one of UTC, as the client library takes it."""
+    """Set a Timestamp message to a datetime; one without a zone is taken as UTC, as in the client library."""
     since = (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)) - EPOCH
     timestamp.seconds = since.days * 86400 + since.seconds
     timestamp.nanos = since.microseconds * 1000
@@ -92,15 +92,15 @@ def set_moment(timestamp: Proto, value: datetime.datetime) -> None:
 
 
 def encode(value: object, into: Proto) -> None:  # noqa: C901, PLR0912, a case a kind
-    """Set a Value message.
+    """Set the Value message `into` to a Python value.
 
     Raises:
-        TypeError: Firestore has no such kind of value.
+        TypeError: Firestore has no type for the value.
     """
     match value:
         case str():
             into.string_value = value
-        case bool():  # before int, which it is too
+        case bool():  # before int: a bool is one
             into.boolean_value = value
         case int():
             into.integer_value = value
@@ -129,6 +129,6 @@ def encode(value: object, into: Proto) -> None:  # noqa: C901, PLR0912, a case a
 
 
 def encode_map(fields: Mapping[str, Any], into: Proto) -> None:
-    """Set the fields of a Document or of a MapValue."""
+    """Set fields of the Document or MapValue message `into` to Python values."""
     for name, value in fields.items():
         encode(value, into.fields[name])

@@ -1,7 +1,7 @@
-"""Documents into Firestore: encoded directly, in commits as large as it takes, some of them at once.
+"""Bulk writes into Firestore: documents are encoded directly and sent in commits of the largest size, several at once.
 
-Each document is set whole, under the name that the caller gives it. So a commit whose answer was lost is simply sent
-again: it changes nothing, not even the time of change that Firestore keeps.
+Each document is set whole, under an id that the caller gives. So a commit whose answer was lost is simply sent again:
+it then changes nothing, not even Firestore's update time.
 """
 
 import logging
@@ -21,32 +21,32 @@ from goldline.firestore.values import Proto, encode_map
 LOG = logging.getLogger(__name__)
 # https://cloud.google.com/firestore/quotas#writes_and_transactions
 COMMIT_WRITES = 500
-COMMIT_BYTES = 9 * 1024 * 1024  # of the 10 MiB that a request may have
+COMMIT_BYTES = 9 * 1024 * 1024  # a request may have 10 MiB
 WRITERS = 4
-PAUSE, PAUSE_MAX = 0.5, 16.0  # seconds before the second try at most, and before later ones
-PATIENCE = 90.0  # seconds
+PAUSE, PAUSE_MAX = 0.5, 16.0  # longest pause in seconds before the first retry, and before later ones
+PATIENCE = 90.0  # seconds after which a commit is given up
 
 Named = tuple[str, Mapping[str, Any]]
 
 
 class WriteError(RuntimeError):
-    """Firestore did not take some documents, tried again and again; others may have been written."""
+    """Some documents were not written after all retries; others may have been."""
 
 
 def write(connect: Callable[[], Database], collection: str, documents: Iterable[Named]) -> int:
-    """Set documents of a collection, given by their ids; of those that come twice the last one stands.
+    """Write documents into a collection; of several with one id, the last wins.
 
     Args:
-        connect: makes a connection to the database; each writer has one of its own.
+        connect: opens a connection to the database; called once for each writer.
         collection: path of the collection, such as `orders`.
-        documents: ids and fields, as goldline.firestore.values has them.
+        documents: pairs of document id and fields, with values as in goldline.firestore.values.
 
     Returns:
-        How many were written.
+        Number of documents written, those with a repeated id included.
 
     Raises:
-        WriteError: Firestore was not to be reached, or too busy, for a minute or so.
-        GoogleAPICallError: Firestore refused some of them.
+        WriteError: Firestore was unreachable or too busy for 90 s.
+        GoogleAPICallError: Firestore refused a commit.
     """
     written = 0
     with ExitStack() as stack:
@@ -58,7 +58,7 @@ def write(connect: Callable[[], Database], collection: str, documents: Iterable[
         pool = stack.enter_context(ThreadPoolExecutor(WRITERS, "commit"))
         on_their_way: deque[tuple[frozenset[str], Future[None]]] = deque()
         for ids, request in _requests(database, collection, documents):
-            # A document that comes again must not overtake itself.
+            # Two commits of one document must not be under way at once: the last one must win.
             while len(on_their_way) >= WRITERS or any(ids & others for others, _ in on_their_way):
                 on_their_way.popleft()[1].result()
             on_their_way.append((ids, pool.submit(_commit, free, request)))
@@ -71,7 +71,7 @@ def write(connect: Callable[[], Database], collection: str, documents: Iterable[
 def _requests(
     database: Database, collection: str, documents: Iterable[Named]
 ) -> Iterator[tuple[frozenset[str], Proto]]:
-    """Commits of the documents, and the ids in each."""
+    """CommitRequests for the documents, each with the set of its ids."""
     request, ids, size = CommitRequest(database=database.name), set[str](), 0
     for document_id, fields in documents:
         made = request.writes.add().update
@@ -91,7 +91,7 @@ def _commit(free: "SimpleQueue[Database]", request: Proto) -> None:
     database = free.get()
     try:
         Retry(
-            predicate=if_exception_type(*PASSING), initial=PAUSE, maximum=PAUSE_MAX, timeout=PATIENCE, on_error=_tell
+            predicate=if_exception_type(*PASSING), initial=PAUSE, maximum=PAUSE_MAX, timeout=PATIENCE, on_error=_warn
         )(database.commit)(request)
     except RetryError as error:
         raise WriteError(f"Firestore did not take a commit, tried for {PATIENCE:.0f} s: {error.cause}") from error
@@ -99,5 +99,5 @@ def _commit(free: "SimpleQueue[Database]", request: Proto) -> None:
         free.put(database)
 
 
-def _tell(error: Exception) -> None:
+def _warn(error: Exception) -> None:
     LOG.warning("Firestore did not take a commit, trying again: %s", error)
