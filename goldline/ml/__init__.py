@@ -1,1 +1,1 @@
-"""Models: signature, features, files, scores, serving."""
+"""Models: features, signatures, model files, metrics, the store in the lake, serving."""

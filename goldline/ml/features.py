@@ -1,4 +1,4 @@
-"""Features: rows of a table as the numbers that a model takes."""
+"""Features: columns of a table as the numeric matrix that a model takes."""
 
 from collections.abc import Sequence
 
@@ -11,28 +11,20 @@ from goldline.contracts.table_contract import TableContract
 from goldline.ml.signature import Feature, ModelError, sha256
 
 FEATURE_TYPES = ("INT64", "FLOAT64", "NUMERIC")
-
-
-LABEL = "label"
-
-
+LABEL = "label"  # column of a model's test rows; BASELINE begins the names of its baselines' columns
 BASELINE = "baseline"
-
-
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float64]]
-
-
 Vector = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 def keys(contract: TableContract) -> list[str]:
-    """The columns that identify what a row of features is of; the run date of its partition only says as of when."""
+    """Primary key of a table of features, without the run date that it is partitioned by."""
     date = contract.partition_by if contract.mode.replaces_run_date else None
     return [name for name in contract.primary_key if name != date]
 
 
 def feature_columns(contract: TableContract) -> list[Column]:
-    """The columns that models learn from: all numbers but those of the key."""
+    """Columns that models learn from: all numeric ones, without arrays and the primary key."""
     return [
         c
         for c in contract.columns
@@ -41,7 +33,7 @@ def feature_columns(contract: TableContract) -> list[Column]:
 
 
 def filled(columns: Sequence[Column], rows: pa.Table) -> tuple[Feature, ...]:
-    """Columns as a signature has them, with the rows' medians for NULL; 0 where all is NULL."""
+    """Features for a signature: each column with its median over `rows` as the fill for NULL, 0 if all are NULL."""
     found = []
     for column in columns:
         values = _floats(rows, column.name)
@@ -52,9 +44,9 @@ def filled(columns: Sequence[Column], rows: pa.Table) -> tuple[Feature, ...]:
 
 
 def matrix(rows: pa.Table, columns: Sequence[Feature]) -> Matrix:
-    """The rows' features in order, without NULLs.
+    """Matrix of shape (rows, columns), with each NULL replaced by its column's fill.
 
-    Values go through single precision: sums that the warehouse added up in another order come out the same.
+    Values are rounded to single precision, so that sums that the warehouse adds up in another order come out the same.
     """
     made = np.empty((rows.num_rows, len(columns)))
     for i, column in enumerate(columns):
@@ -64,10 +56,10 @@ def matrix(rows: pa.Table, columns: Sequence[Feature]) -> Matrix:
 
 
 def conformed(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
-    """Rows with the contract's columns, in their declared types.
+    """Rows with exactly these columns, cast to their declared types.
 
     Raises:
-        ModelError: a column is missing, or its values do not fit.
+        ModelError: a column is missing, or its values do not fit its type.
     """
     if missing := [c.name for c in columns if c.name not in rows.column_names]:
         raise ModelError(f"expected the columns {', '.join(c.name for c in columns)}, got none named {missing[0]}")
@@ -80,18 +72,18 @@ def conformed(rows: pa.Table, columns: Sequence[Column]) -> pa.Table:
 
 
 def labels(rows: pa.Table) -> Vector:
-    """What is to be predicted, by row."""
+    """Labels, the values to predict, one per row."""
     return np.asarray(rows.column(LABEL).to_numpy(), dtype=np.float64)
 
 
 def fingerprint(columns: Sequence[Feature], *tables: pa.Table) -> str:
-    """SHA-256 of rows and labels as the model sees them."""
+    """SHA-256 of the features and labels of tables, as the model takes them."""
     parts = [part for rows in tables for part in (matrix(rows, columns), labels(rows))]
     return sha256(b"".join([repr(columns).encode(), *(part.tobytes() for part in parts)]))
 
 
 def types_of(rows: pa.Table) -> dict[str, str]:
-    """GoogleSQL's types of Arrow columns, as far as goldline writes them."""
+    """GoogleSQL types of Arrow columns by name; a type that goldline does not write keeps its Arrow name."""
     names = {kind: name for name, kind in reversed(arrow.TYPES.items())}
     return {field.name: names.get(field.type, str(field.type)) for field in rows.schema}
 

@@ -1,4 +1,4 @@
-"""A model's file: it runs no code when it is loaded, and holds only what is trusted."""
+"""Loading of model files in skops's format, which run no code and may hold trusted types only."""
 
 import os
 from dataclasses import dataclass
@@ -11,29 +11,26 @@ import pyarrow as pa
 from goldline.ml.features import Vector, matrix, types_of
 from goldline.ml.signature import ModelError, Signature, sha256
 
-# Before libgomp is loaded: threads of boosted trees that wait for each other must not spin on a machine that has other
-# work; it makes a fit up to thirty times slower. https://gcc.gnu.org/onlinedocs/libgomp/OMP_005fWAIT_005fPOLICY.html
+# Set before libgomp is loaded: threads of boosted trees that spin while they wait make a fit up to thirty times slower
+# on a machine with other work. https://gcc.gnu.org/onlinedocs/libgomp/OMP_005fWAIT_005fPOLICY.html
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-
-# What skops does not trust by itself, and we have read: a list of our own, never what a file asks for. TreePredictor
-# (scikit-learn 1.7 to 1.9) is a plain class whose loading runs none of the file's code; but its compiled walk along the
-# nodes trusts their indices, so `_check_trees` looks at each of them before the first row is predicted.
+# Types that skops does not trust by default, and whose code we have read; never a list that a file gives. TreePredictor
+# (scikit-learn 1.7 to 1.9) is a plain class, and loading one runs no code of the file. But its compiled code trusts the
+# indices in its nodes, so `_check_trees` checks all of them before the first prediction.
 TREES = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
-
-
 TRUSTED = (TREES,)
 
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted model that was found to be what its signature says."""
+    """A fitted scikit-learn model that has been checked against its signature."""
 
     signature: Signature
     fitted: Any
 
     def predict(self, rows: pa.Table) -> Vector:
-        """The probability of the class 1, or the value, by row; to six digits, so that no machine's last bits show.
+        """Probability of class 1, or value of a regression, per row; rounded to six digits, so that machines agree.
 
         Raises:
             ModelError: the rows lack a column or have it in another type.
@@ -46,10 +43,10 @@ class Model:
 
 
 def opened(signature: Signature, content: bytes) -> Model:
-    """A model from its file, once libraries, hash and the types in it were found to be as they must be.
+    """Load a model from its file's bytes, after checking libraries, SHA-256 and the types inside.
 
     Raises:
-        ModelError: they are not, and nothing of the file was loaded; or its trees are not, and nothing is predicted.
+        ModelError: a check fails, and nothing of the file was loaded; or the indices in its trees are invalid.
     """
     import skops.io
 
@@ -65,7 +62,7 @@ def opened(signature: Signature, content: bytes) -> Model:
 
 
 def _check_types(content: bytes, shown: str) -> bool:
-    """Whether a file holds boosted trees, once there is nothing in it that nobody trusts."""
+    """Refuse a file with untrusted types; whether it holds boosted trees."""
     import skops.io
 
     try:
@@ -78,10 +75,10 @@ def _check_types(content: bytes, shown: str) -> bool:
 
 
 def _check_trees(fitted: Any, features: int, shown: str) -> None:  # noqa: ANN401, any of scikit-learn's
-    """Make sure that boosted trees stay within their nodes and features; `fitted` holds some where its file has them.
+    """Make sure that all indices in a model's boosted trees lie within their nodes and features.
 
     Raises:
-        ModelError: a tree would read what is not its own, or stands where nobody looks for it.
+        ModelError: an index is out of range, or the trees are inside a model of another class.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.ensemble._hist_gradient_boosting.predictor import PREDICTOR_RECORD_DTYPE, TreePredictor

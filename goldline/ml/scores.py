@@ -1,4 +1,4 @@
-"""Metrics of what a judge says, and the curves that show it."""
+"""Metrics of predictions, and the curves that Vertex AI shows of them."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ THRESHOLD = 0.5  # of the confusion matrix
 
 @dataclass(frozen=True)
 class Curves:
-    """What dsl.ClassificationMetrics takes.
+    """ROC curve and confusion matrix, as dsl.ClassificationMetrics takes them.
 
     Attributes:
-        roc: false positive rates, true positive rates, thresholds.
-        confusion: a row for each true class, 0 and 1, with how many were taken for either.
+        roc: false positive rates, true positive rates, thresholds, each a list of up to 101 points.
+        confusion: 2 x 2 counts: a row per true class 0 and 1, a column per predicted class 0 and 1.
     """
 
     roc: tuple[list[float], list[float], list[float]]
@@ -24,18 +24,21 @@ class Curves:
 
     @classmethod
     def of(cls, truth: Vector, said: Vector) -> "Curves":
-        """The curve of probabilities, thinned to what a screen shows."""
+        """Curves of predicted probabilities `said` against true classes `truth`; the ROC curve is thinned."""
         from sklearn.metrics import confusion_matrix, roc_curve
 
         false, true, thresholds = roc_curve(truth, said)
-        thresholds[0] = 1.0  # scikit-learn starts at infinity, for which JSON has no word
+        thresholds[0] = 1.0  # scikit-learn starts at infinity, which JSON cannot hold
         kept = np.unique(np.linspace(0, len(false) - 1, CURVE_POINTS).astype(int))
         confusion = confusion_matrix(truth, said >= THRESHOLD, labels=[0, 1])
         return cls((false[kept].tolist(), true[kept].tolist(), thresholds[kept].tolist()), confusion.tolist())
 
 
 def scored(kind: str, truth: Vector, said: Vector) -> dict[str, float]:
-    """ROC AUC, PR AUC (average precision) and Brier score of probabilities; the mean absolute error of values."""
+    """Metrics of predictions `said` against `truth`: the mean absolute error of a regression, in the target's unit.
+
+    For classification ROC AUC, PR AUC (average precision) and Brier score; `said` then holds probabilities.
+    """
     from sklearn.metrics import average_precision_score, brier_score_loss, mean_absolute_error, roc_auc_score
 
     if kind == "regression":

@@ -1,4 +1,4 @@
-"""Answers for one model over HTTP, as Vertex AI asks a serving container of one's own.
+"""HTTP server for one model, with the routes that Vertex AI requires of a custom serving container.
 
     GET  $AIP_HEALTH_ROUTE    200 once the model is loaded
     POST $AIP_PREDICT_ROUTE   {"instances": [{"recency_days": 3, ...}, ...]} -> {"predictions": [0.12, ...]}
@@ -32,18 +32,18 @@ from goldline.ml.model_file import Model, opened
 from goldline.ml.signature import ModelError, Signature
 
 LOG = logging.getLogger(__name__)
-MOST_BYTES = 1_500_000  # of a request: what Vertex AI lets through
-MOST_DRAINED = 64_000_000  # of a request that is refused; who sends more finds the connection closed
+MOST_BYTES = 1_500_000  # of a request's body: the limit of Vertex AI
+MOST_DRAINED = 64_000_000  # bytes read of a refused request, before the connection is closed
 MOST_ROWS = 10_000
 
 
 class RequestError(ValueError):
-    """A request cannot be answered: the message says what was expected and what came."""
+    """An invalid request; the message says what was expected and what came."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where to listen, what for, and for which model."""
+    """Port and routes of the server, and the gs:// folder of its model."""
 
     port: int
     health_route: str
@@ -52,10 +52,10 @@ class Settings:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
-        """As Vertex AI's variables say it.
+        """Settings from the variables that Vertex AI sets, AIP_*.
 
         Raises:
-            ModelError: they name no model.
+            ModelError: AIP_STORAGE_URI does not name a gs:// folder.
         """
         if not (uri := environment.get("AIP_STORAGE_URI", "")).startswith("gs://"):
             raise ModelError(f"AIP_STORAGE_URI: expected a model's folder as gs://bucket/path, got {uri!r}")
@@ -68,10 +68,10 @@ class Settings:
 
 
 def load(storage_uri: str) -> Model:
-    """The model whose `signature.json` and `model.skops` lie in a folder.
+    """Load the model from `signature.json` and `model.skops` in a gs:// folder.
 
     Raises:
-        ModelError: a file is missing, or the model is not what its signature says.
+        ModelError: a file is missing, or the model does not match its signature.
     """
     client = storage_client(default_project())
 
@@ -90,10 +90,10 @@ def load(storage_uri: str) -> Model:
 
 
 def answer(model: Model, body: bytes) -> dict[str, list[float]]:
-    """What the model says of a request's rows.
+    """Response to a request's body: `predictions`, one number per row.
 
     Raises:
-        RequestError: the body is not what Vertex AI sends, or a row lacks a column or has it in another type.
+        RequestError: the body is not in Vertex AI's form, or a row lacks a column or has it in another type.
     """
     try:
         given = json.loads(body)
@@ -120,7 +120,7 @@ def _rows(signature: Signature, instances: list[dict[str, Any]]) -> pa.Table:
 
 
 class Server(ThreadingHTTPServer):
-    """Answers for a model once its `serve_forever` is called; a port of 0 lets the system choose."""
+    """HTTP server for a model, started by `serve_forever`; port 0 lets the system choose one."""
 
     def __init__(self, settings: Settings, model: Model, host: str = "") -> None:
         super().__init__((host, settings.port), Handler)
@@ -129,36 +129,36 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection."""
+    """Handler of one connection."""
 
     timeout = TIMEOUT
     server: Server
 
     def do_GET(self) -> None:
-        """Health."""
+        """Answer the health route with name and version of the model."""
         settings, signature = self.server.settings, self.server.model.signature
         if self.path != settings.health_route:
             return self._reply(HTTPStatus.NOT_FOUND, {"error": f"expected {settings.health_route}"})
         return self._reply(HTTPStatus.OK, {"model": signature.name, "version": signature.version})
 
     def do_POST(self) -> None:
-        """Predictions."""
-        said = self.headers.get("Content-Length", "")
+        """Answer the predict route with predictions; 400, 404 or 413 and an error otherwise."""
+        length = self.headers.get("Content-Length", "")
         if self.path != (route := self.server.settings.predict_route):
             return self._refuse(HTTPStatus.NOT_FOUND, f"expected {route}")
-        if not said.isdecimal() or int(said) > MOST_BYTES:
-            problem = f"expected up to {MOST_BYTES} bytes, and their count"
+        if not length.isdecimal() or int(length) > MOST_BYTES:
+            problem = f"expected a Content-Length of up to {MOST_BYTES} bytes"
             return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, problem)
         try:
-            return self._reply(HTTPStatus.OK, answer(self.server.model, self.rfile.read(int(said))))
+            return self._reply(HTTPStatus.OK, answer(self.server.model, self.rfile.read(int(length))))
         except RequestError as error:
             return self._reply(HTTPStatus.BAD_REQUEST, {"error": str(error)})
 
     def _refuse(self, status: HTTPStatus, problem: str) -> None:
-        """Take the body in and forget it: a client that still writes when we close never reads why we refused."""
+        """Read and drop the body before answering: a client that is still sending would never read the error."""
         self.close_connection = True
-        said = self.headers.get("Content-Length", "")
-        left = min(int(said), MOST_DRAINED) if said.isdecimal() else 0
+        length = self.headers.get("Content-Length", "")
+        left = min(int(length), MOST_DRAINED) if length.isdecimal() else 0
         while left > 0 and (piece := self.rfile.read(min(left, 65_536))):
             left -= len(piece)
         self._reply(status, {"error": problem})
@@ -172,11 +172,11 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002, ANN401, http.server's names
-        """No line a request: rows may be personal, and Vertex AI logs requests where it is asked to."""
+        """Log no requests: rows may be personal, and Vertex AI can log requests itself."""
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = Settings.of(os.environ)
     model = load(settings.storage_uri)

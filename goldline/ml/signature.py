@@ -1,4 +1,4 @@
-"""Signature of a model: what it was made of, what it takes, and the libraries that fitted it."""
+"""Signature of a model: its columns and target, the data and libraries that it was fitted with, and hashes."""
 
 import datetime
 import hashlib
@@ -9,21 +9,19 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 LIBRARIES = ("numpy", "scikit-learn", "skops")
-
-
 Kind = Literal["classification", "regression"]
 
 
 class ModelError(RuntimeError):
-    """A model cannot be made, trusted or used: the message says what was expected and what came."""
+    """A model that cannot be made, trusted or used; the message says what was expected and what came."""
 
 
 class Feature(BaseModel):
     """A column that a model takes.
 
     Attributes:
-        type: as in the table's contract.
-        fill: what stands in for NULL: the training rows' median.
+        type: its type in the table's contract.
+        fill: value used for NULL: the median of the training rows.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,17 +32,17 @@ class Feature(BaseModel):
 
 
 class Signature(BaseModel):
-    """What a model was made of, and what it takes.
+    """Description of a model version: its inputs, its target and its origin.
 
     Attributes:
-        columns: in the order in which the model takes them.
-        target: what it predicts.
-        trained_until: the last date that any of its training rows or labels tells of.
-        libraries: versions of what fitted it.
-        model_sha256: of the file.
-        data_sha256: of the rows that it was fitted and is judged on.
-        metrics: of the fitting; how it was judged stands in ops.models.
-        run_id: the run that made it.
+        columns: features, in the order in which the model takes them.
+        target: one phrase that says what is predicted.
+        trained_until: last date that any training row or label covers.
+        libraries: versions of the libraries that fitted it, by package name.
+        model_sha256: of the model file, in hexadecimal.
+        data_sha256: of the training and test rows, in hexadecimal.
+        metrics: of the training; those of the evaluation are in ops.models.
+        run_id: run that trained it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,10 +60,10 @@ class Signature(BaseModel):
     run_id: str
 
     def check_columns(self, given: Mapping[str, str]) -> None:
-        """Make sure that data has what the model takes; further columns do no harm.
+        """Make sure that data has the model's columns in their types; more columns are allowed.
 
         Args:
-            given: types by name.
+            given: GoogleSQL types of the data's columns, by name.
 
         Raises:
             ModelError: a column is missing or of another type.
@@ -75,10 +73,10 @@ class Signature(BaseModel):
                 raise ModelError(f"{self.shown}: expected the column {column.name} {column.type}, got {got or 'none'}")
 
     def check_libraries(self) -> None:
-        """Make sure that the libraries are those that fitted the model, by major and minor version.
+        """Make sure that the installed libraries match those that fitted the model, in major and minor version.
 
         Raises:
-            ModelError: one is not.
+            ModelError: one differs.
         """
         for name, got in libraries().items():
             expected = self.libraries.get(name, "none")
@@ -87,17 +85,17 @@ class Signature(BaseModel):
 
     @property
     def shown(self) -> str:
-        """What errors call the model."""
+        """Name of the model in errors: `model <name> <version>`."""
         return f"model {self.name} {self.version}"
 
 
 def libraries() -> dict[str, str]:
-    """Versions of the libraries that models depend on."""
+    """Installed versions of the libraries that models depend on, by package name."""
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 def sha256(content: bytes) -> str:
-    """A content's SHA-256, in hexadecimal."""
+    """SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 

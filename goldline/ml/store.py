@@ -1,12 +1,12 @@
-"""Models in the lake: a file that runs no code when it is loaded, beside it what it expects, and who is the champion.
+"""Models in the lake: the versions of a model, with their signatures and test rows, and its champions.
 
-    models/<name>/<version>/model.skops      the fitted scikit-learn model
-    models/<name>/<version>/signature.json   what it was made of and what it takes; written last, so that it commits
-    models/<name>/<version>/test.parquet     the rows to judge it on: keys, features, `label`, `baseline...`
+    models/<name>/<version>/model.skops      the fitted scikit-learn model, in a format that runs no code when loaded
+    models/<name>/<version>/signature.json   its inputs, target and origin; written last, which commits the version
+    models/<name>/<version>/test.parquet     test rows to evaluate it on: keys, features, `label`, `baseline...`
     models/<name>/champions/<date>.json      the champion from that run date on
 
-A champion counts from the run date that it was chosen for: an earlier date that is run again never meets a model that
-has seen its future. `<name>` bears the dataset prefix, so that a developer's models keep apart as the tables do.
+A champion counts from the run date of its promotion on: when an earlier date is run again, no model that was trained on
+later data predicts for it. `<name>` begins with the dataset prefix, which keeps a developer's models apart.
 """
 
 import datetime
@@ -32,10 +32,12 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Trained:
-    """A model and the rows to judge it on, as they lie in the lake.
+    """A model version in the lake.
 
     Attributes:
-        floor: least main metric that it must reach to be used.
+        model_uri: gs:// address of the model file.
+        dataset_uri: gs:// address of the test rows.
+        floor: least main metric with which it is accepted.
     """
 
     signature: Signature
@@ -56,19 +58,18 @@ class Trained:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a training made, before it has a version.
+    """Result of a training, before it has a version.
 
     Attributes:
-        model: scikit-learn's.
-        kind: of the model.
-        columns: in the order in which the model takes them.
-        target: what it predicts.
-        trained_until: the last date that any training row or label tells of.
-        train: the rows that it was fitted on.
-        test: the rows to judge it on, with a column of what each baseline says.
-        seed: of what was drawn at random.
-        metrics: of the fitting.
-        floor: least main metric to be used: ROC AUC, or for a regression its skill (see Gate).
+        model: fitted scikit-learn estimator.
+        columns: features, in the order in which the model takes them.
+        target: one phrase that says what is predicted.
+        trained_until: last date that any training row or label covers.
+        train: rows that it was fitted on.
+        test: rows to evaluate it on, with one column of predictions per baseline.
+        seed: of all that was drawn at random.
+        metrics: of the training.
+        floor: least main metric with which it is accepted: ROC AUC, or the skill of a regression.
     """
 
     model: Any
@@ -84,7 +85,7 @@ class Fitted:
 
 
 class Store:
-    """The versions of one model in the lake."""
+    """Versions and champions of one model in the lake, as of a run's date."""
 
     def __init__(self, run: RunContext, name: str) -> None:
         self.run = run
@@ -93,18 +94,18 @@ class Store:
         self.lake = Lake(run.project, run.bucket)
 
     def path(self, version: str, file: str) -> str:
-        """Where a file of a version lies."""
+        """Path in the bucket of a version's file."""
         return f"{self.folder}/{version}/{file}"
 
     def test_uri(self, version: str) -> str:
-        """Where the rows to judge a version on lie."""
+        """gs:// address of a version's test rows."""
         return self.lake.uri(self.path(version, "test.parquet"))
 
     def add(self, fitted: Fitted) -> Trained:
-        """Write a new version; the same rows, seed and libraries make the same one.
+        """Write a new version; the same rows, seed and libraries give the same version.
 
         Raises:
-            ModelError: the model holds what its format cannot load without trusting it.
+            ModelError: the model holds a type that is not trusted, or trees with invalid indices.
         """
         data = fingerprint(fitted.columns, fitted.train, fitted.test)
         made_of = f"{data} {fitted.seed} {libraries()} {fitted.model!r}"
@@ -127,10 +128,10 @@ class Store:
         return Trained(signature, model, self.test_uri(signature.version), fitted.floor)
 
     def save(self, fitted: Any, signature: Signature, test: pa.Table) -> None:  # noqa: ANN401, any of scikit-learn's
-        """Write a version, its signature last; one that is there already is the same and stays.
+        """Write a version, its signature last and with the file's SHA-256; an existing version is the same and stays.
 
         Raises:
-            ModelError: the model holds what its format cannot load without trusting it.
+            ModelError: the model holds a type that is not trusted, or trees with invalid indices.
         """
         import skops.io
 
@@ -147,10 +148,10 @@ class Store:
         self.lake.write_text(self.path(signature.version, "signature.json"), signature.model_dump_json(indent=1))
 
     def signature(self, version: str) -> Signature:
-        """A version's signature.
+        """Signature of a version.
 
         Raises:
-            ModelError: there is none, or it cannot be read.
+            ModelError: it is missing or invalid.
         """
         try:
             return Signature.model_validate_json(self.lake.read_text(self.path(version, "signature.json")))
@@ -158,14 +159,14 @@ class Store:
             raise ModelError(f"model {self.name} {version}: expected its signature, got: {error}") from error
 
     def load(self, version: str, given: Mapping[str, str]) -> Model:
-        """A version, once all that its signature says was found true.
+        """Load a version after checking it against its signature and the data to predict for.
 
         Args:
-            version: which one.
-            given: types by name of the columns that it will be given.
+            version: name of the version.
+            given: GoogleSQL types of the data's columns, by name.
 
         Raises:
-            ModelError: columns, types, libraries, the file's hash or the types in it are not as they must be.
+            ModelError: columns, types, libraries, the file's SHA-256 or the types in it do not match.
         """
         signature = self.signature(version)
         if (signature.name, signature.version) != (self.name, version):
@@ -176,20 +177,20 @@ class Store:
         return opened(signature, self._read(self.path(version, "model.skops")))
 
     def rows(self, path: str) -> pa.Table:
-        """Rows of a Parquet file in the lake.
+        """Rows of a Parquet file at a path in the bucket.
 
         Raises:
-            ModelError: there is no such file.
+            ModelError: the file does not exist.
         """
         return pq.read_table(io.BytesIO(self._read(path)))
 
     def champion(self) -> str | None:
-        """The version that is champion on the run's date, if there is one."""
+        """Version of the champion on the run date; None if there is none."""
         since = sorted(p for p in self.lake.list(f"{self.folder}/champions") if p <= self._pointer)
         return str(json.loads(self.lake.read_text(since[-1]))["version"]) if since else None
 
     def promote(self, version: str) -> None:
-        """Make a version the champion from the run's date on, by one write."""
+        """Make a version the champion from the run date on, in one write."""
         self.lake.write_text(self._pointer, json.dumps({"version": version, "run_id": self.run.run_id}))
 
     def _read(self, path: str) -> bytes:

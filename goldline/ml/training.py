@@ -1,4 +1,4 @@
-"""When a model is trained."""
+"""Schedule of training: on Mondays, on request, and when there is no usable champion."""
 
 import datetime
 
@@ -10,18 +10,18 @@ TRAINING_WEEKDAY = 0  # Monday
 
 
 def should_train(train: str, run_date: datetime.date, *, has_champion: bool) -> bool:
-    """Whether a run trains: when asked to, on Mondays, and where there is no champion yet.
+    """Whether a run trains a model.
 
     Args:
-        train: `auto`, `yes` or `no`, as prepare_run has checked it.
-        run_date: the date that is run.
-        has_champion: whether there is one that can be used.
+        train: `yes`, `no`, or `auto`: on Mondays, and when there is no champion. Checked by prepare_run.
+        run_date: date that the run is for.
+        has_champion: whether there is a usable champion.
     """
     return train == "yes" or (train == "auto" and (run_date.weekday() == TRAINING_WEEKDAY or not has_champion))
 
 
 def is_due(run: RunContext, name: str) -> bool:
-    """Whether this run trains the model of that name; a champion that cannot be loaded counts as none."""
+    """Whether this run trains the model `name`; a champion fitted with other libraries counts as none."""
     return should_train(run.train, run.run_date, has_champion=_has_champion(Store(run, name)))
 
 
