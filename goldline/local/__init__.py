@@ -1,1 +1,1 @@
-"""One machine in the cloud's place: the servers that Google's clients talk to, and the runner of the compiled spec."""
+"""Runs on one machine: the servers that stand in for Google's, and the runner of the compiled spec."""

@@ -1,4 +1,4 @@
-"""One statement to the local warehouse: `goldline query`, its rows as a table or as JSON; in a notebook, as a frame."""
+"""`goldline query`: run one statement on the local warehouse, its rows as a table, as JSON or as a DataFrame."""
 
 import datetime
 import json
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from google.cloud.bigquery.table import RowIterator
 
-WIDTH = 60  # characters of a value that a table shows
+WIDTH = 60  # characters of a value in a table; longer ones are cut
 
 
 def ask(home: Path, sql: str, *, as_json: bool, out: TextIO | None = None) -> int:
-    """Run a statement and print its rows; 1 if the warehouse refuses it."""
+    """Run a statement and print its rows to `out` (None: standard output); exit code 1 if it is refused, else 0."""
     from google.api_core.exceptions import GoogleAPICallError
 
     out = out or sys.stdout
@@ -33,12 +33,12 @@ def ask(home: Path, sql: str, *, as_json: bool, out: TextIO | None = None) -> in
     if as_json:
         out.writelines(json.dumps(row, default=_json) + "\n" for row in content)
     else:
-        out.write(_table(names, [[_shown(row[name]) for name in names] for row in content]))
+        out.write(_table(names, [[_short(row[name]) for name in names] for row in content]))
     return 0
 
 
 def frame(home: Path, sql: str) -> "pd.DataFrame":
-    """The rows of a statement, for a notebook; a DATE is a date of Python's, a TIMESTAMP has its zone.
+    """Rows of a statement as a DataFrame: a DATE becomes a `datetime.date`, a TIMESTAMP keeps its zone.
 
     Raises:
         GoogleAPICallError: the warehouse refuses the statement.
@@ -63,7 +63,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([*shown, f"({len(rows)} rows)"]) + "\n"
 
 
-def _shown(value: object) -> str:
+def _short(value: object) -> str:
     text = json.dumps(value, default=_json) if isinstance(value, dict | list) else str(value)
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
 

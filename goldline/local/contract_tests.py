@@ -1,4 +1,4 @@
-"""`goldline test`: SQL judged by Google's analyser, and the contracts' unit tests on both engines, in seconds."""
+"""`goldline test`: check SQL with ZetaSQL and run the contracts' unit tests on two engines, in seconds."""
 
 import sys
 from pathlib import Path
@@ -14,17 +14,17 @@ from goldline.project import sql_folder
 
 
 def run_contract_tests(home: Path, table: str | None, out: TextIO | None = None, folder: Path | None = None) -> int:
-    """Check the SQL, run the cases of one table or of all; 1 if anything is wrong.
+    """Check all SQL, then run the unit tests of one table or of all; exit code 1 if anything is wrong, else 0.
 
     Args:
-        home: the stack's.
+        home: folder of the stack.
         table: as `stg_orders`, `silver.stg_orders` or `shop/stg_orders`; None: all.
-        out: where to show what happens.
-        folder: SELECTs and contracts; another one than the project's to try a change in a copy.
+        out: stream for the results; None: standard output.
+        folder: folder of SELECTs and contracts; None: the project's.
 
     Raises:
-        ContractError: a contract is wrong.
-        LookupError: there is no such table.
+        ContractError: a contract is invalid.
+        LookupError: no table has that name.
     """
     out, folder = out or sys.stdout, folder or sql_folder()
     if problems := check_sql(folder):

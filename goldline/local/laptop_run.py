@@ -1,4 +1,4 @@
-"""`goldline run`: the compiled spec run whole on this machine, with progress, a summary, and failures told plainly."""
+"""`goldline run`: run the compiled spec on this machine, with progress, a summary and the logs of failed tasks."""
 
 import contextlib
 import json
@@ -24,19 +24,19 @@ from goldline.spec import compiled as spec
 from goldline.spec.check.given import declared_in
 
 KFP_SAYS = ("Looking for component", "Loading KFP component", "Got executor_input", "Wrote executor output")
-LAST_LINES = 15  # of a failed task's log
-WATCH_SECONDS = 0.5  # how often the servers are looked after while tasks are silent
-# What the pipeline's defaults leave to the environment, for this machine.
+LAST_LINES = 15  # lines of a failed task's log that are shown
+WATCH_SECONDS = 0.5  # between two checks of the servers while tasks print nothing
+# Values on this machine of parameters whose defaults leave them to the environment.
 LOCAL = {"project": PROJECT, "bucket": stack.BUCKET, "simulated_size": "demo"}
 
 
 @dataclass
 class Outcome:
-    """How a run ended, as seen from outside.
+    """Result of a run, as the process that started it sees it.
 
     Attributes:
-        error: what went wrong around the tasks: a server that died, a runner that crashed.
-        verdict: kfp's own last word on a run that failed.
+        error: failure outside the tasks: a server that died, a runner that crashed.
+        verdict: kfp's own error message for a failed run.
     """
 
     run_id: str = ""
@@ -46,12 +46,12 @@ class Outcome:
 
     @property
     def failed(self) -> list[dict[str, Any]]:
-        """The tasks that failed."""
+        """Tasks that failed."""
         return [t for t in self.tasks if t["status"] == "failed"]
 
 
 def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = None) -> int:
-    """Run the pipeline with parameters that are checked already; 1 if it failed.
+    """Run the pipeline with parameters that were checked before; exit code 1 if it failed, else 0.
 
     Raises:
         ValueError: the run would write into a real Firestore.
@@ -77,7 +77,16 @@ def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = Non
 
 
 def retry(home: Path, task: str, run: str = "latest") -> int:
-    """Run one task of an earlier run again, with the inputs that it had; its exit code."""
+    """Run one task of an earlier run again, with the inputs that it had; returns its exit code.
+
+    Args:
+        home: folder of the stack.
+        task: name of the task, as the run showed it.
+        run: name of the run's folder in `home`/runs.
+
+    Raises:
+        ValueError: the run has no such task.
+    """
     folder = (home / "runs" / run).resolve()
     if not (found := sorted((folder / "tasks").glob(f"*-{task}"))):
         known = ", ".join(p.name.split("-", 1)[1] for p in sorted((folder / "tasks").glob("*")))
@@ -93,30 +102,30 @@ def retry(home: Path, task: str, run: str = "latest") -> int:
             done = subprocess.run(
                 content["command"], env=environment, check=False, stdout=file, stderr=subprocess.STDOUT
             )
-    print("\n".join(_own_words(log)))
+    print("\n".join(_own_lines(log)))
     print(f"{task} {'failed' if done.returncode else 'succeeded'}, {os.path.relpath(log)}")
     return done.returncode
 
 
 class Progress:
-    """Shows tasks as they end, and on a terminal the one that runs."""
+    """Progress display: each task as it ends, and on a terminal the one that runs."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._live = out.isatty()
 
     def started(self, task: str) -> None:
-        """A task started."""
+        """Show that a task started, on a terminal only."""
         if self._live:
             self._show(f"  … {task}")
 
     def ended(self, task: str, status: str, seconds: float) -> None:
-        """A task ended."""
-        over = "\r\x1b[K" if self._live else ""  # what `started` wrote
+        """Show that a task ended."""
+        over = "\r\x1b[K" if self._live else ""  # replaces the line of `started`
         self._show(f"{over}  {'✓' if status == 'succeeded' else '✗'} {task:<28}{seconds:6.1f} s\n")
 
     def skipped(self, task: str) -> None:
-        """A task was not run, since one before it failed."""
+        """Show that a task was skipped because one before it failed."""
         self._show(f"  - {task:<28}skipped, what it needs failed\n")
 
     def _show(self, text: str) -> None:
@@ -141,7 +150,7 @@ def _run(folder: Path, use: stack.Use, progress: Progress) -> Outcome:
 
 
 def _lines(process: subprocess.Popen[bytes], meanwhile: Callable[[], None]) -> Iterator[bytes]:
-    """What a process prints, line by line; `meanwhile` is called each time that it is silent for a while."""
+    """Lines that a process prints; `meanwhile` is called after each WATCH_SECONDS without output."""
     assert process.stdout  # noqa: S101, it is a pipe
     rest = b""
     while True:
@@ -154,13 +163,13 @@ def _lines(process: subprocess.Popen[bytes], meanwhile: Callable[[], None]) -> I
 
 
 def _abort_if_dead(use: stack.Use, process: subprocess.Popen[bytes], outcome: Outcome) -> None:
-    """What runs while a server is dead would try to reach it for minutes: it ends now, with the server's name."""
+    """End the running task if a server died, and name the server; the task would retry for minutes."""
     if _dead(use, outcome):
         _order(process, str(outcome.error).encode())
 
 
 def _revive_dead(use: stack.Use, outcome: Outcome) -> None:
-    """Start a server that died again, so that finish_run can record the run."""
+    """Restart servers that died, so that finish_run can record the run."""
     if _dead(use, outcome):
         use.revive()
 
@@ -174,18 +183,18 @@ def _dead(use: stack.Use, outcome: Outcome) -> list[str]:
 
 def _order(process: subprocess.Popen[bytes], order: bytes) -> None:
     assert process.stdin  # noqa: S101, it is a pipe
-    with contextlib.suppress(BrokenPipeError):  # the runner is gone: its exit code says the rest
+    with contextlib.suppress(BrokenPipeError):  # the runner has ended; its exit code says why
         process.stdin.write(order + b"\n")
         process.stdin.flush()
 
 
 @contextlib.contextmanager
 def _runner(folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The process that runs the spec, in a group of its own, ended with all its tasks when the block is left."""
+    """Start the process that runs the spec, in a group of its own; it is killed with its tasks when the block ends."""
     with (folder / "runner.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "goldline.local.runner", str(folder)],
-            stdin=subprocess.PIPE,  # its end tells the runner that we are gone
+            stdin=subprocess.PIPE,  # its end tells the runner that this process has ended
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
@@ -213,7 +222,7 @@ def _note(event: dict[str, Any], outcome: Outcome, progress: Progress) -> None:
 
 
 def _summary(addresses: stack.Addresses, outcome: Outcome, seconds: float, bucket: str) -> dict[str, Any]:
-    """finish_run's summary with what only the outside knows; made up from the outside alone where there is none."""
+    """Summary written by finish_run, with status, seconds and tasks as seen here; only the latter if there is none."""
     summary = _from_lake(addresses, outcome.run_id, bucket)
     failed = bool(outcome.failed or outcome.error or outcome.verdict)
     inner = {t["name"]: t for t in summary.get("tasks", [])}
@@ -221,11 +230,11 @@ def _summary(addresses: stack.Addresses, outcome: Outcome, seconds: float, bucke
         {**inner.get(t["task"], {"name": t["task"], "flow": ""}), "status": t["status"], "seconds": t["seconds"]}
         for t in outcome.tasks
     ]
-    made_up: dict[str, Any] = {"run_date": None, "tables": [], "models": []}
+    missing: dict[str, Any] = {"run_date": None, "tables": [], "models": []}
     status = "failed" if failed or summary.get("status") != "succeeded" else "succeeded"
     error = None if status == "succeeded" else outcome.error or summary.get("error") or outcome.verdict
     outside = {"status": status, "run_id": outcome.run_id, "seconds": seconds, "tasks": tasks, "error": error}
-    return {**made_up, **summary, **outside}
+    return {**missing, **summary, **outside}
 
 
 def _from_lake(addresses: stack.Addresses, run_id: str, bucket: str) -> dict[str, Any]:
@@ -268,18 +277,18 @@ def _show(summary: dict[str, Any], outcome: Outcome, folder: Path, out: TextIO) 
 
 
 def _show_failure(task: dict[str, Any], folder: Path, out: TextIO) -> None:
-    """A failed task's own last words, its inputs, and the command that runs it again."""
+    """Show the end of a failed task's log, its inputs, and the command that runs it again."""
     inside = Path(task["folder"])
     out.write(f"\n{task['task']} failed. Its last words ({os.path.relpath(inside / 'log.txt')}):\n")
-    out.write("".join(f"    {line}\n" for line in _own_words(inside / "log.txt")[-LAST_LINES:]))
+    out.write("".join(f"    {line}\n" for line in _own_lines(inside / "log.txt")[-LAST_LINES:]))
     if inputs := _inputs(inside / "command.json"):
         out.write("  Its inputs:\n")
         out.write("".join(f"    {name} = {_shortened(value)}\n" for name, value in inputs.items()))
     out.write(f"  Run it again: goldline retry {task['task']} --run {shlex.quote(folder.name)}\n")
 
 
-def _own_words(log: Path) -> list[str]:
-    """What a task itself printed: its log without what kfp's executor prints around it, its long input above all."""
+def _own_lines(log: Path) -> list[str]:
+    """Lines that a task itself printed: its log without those of kfp's executor, above all the long input."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     words, is_input = [], False
     for line in lines:

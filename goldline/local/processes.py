@@ -1,7 +1,7 @@
-"""Processes that never outlive whoever started them.
+"""Child processes that end with their parent, however it ends.
 
-As a command (`python -m goldline.local.processes command ...`) it becomes that command, having asked the kernel to end
-it when its parent dies, however that happens. The request survives exec (prctl(2), PR_SET_PDEATHSIG).
+`python -m goldline.local.processes PARENT COMMAND...` asks the kernel to kill it when its parent, the process of that
+id, dies, and then becomes the command. The request survives exec (Linux: prctl(2), PR_SET_PDEATHSIG).
 """
 
 import contextlib
@@ -16,22 +16,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-PATIENCE = 10.0  # seconds that a process has to end by itself
+PATIENCE = 10.0  # seconds that a process has to end before it is killed
 
 
 class StartError(RuntimeError):
-    """A process did not come up: the message holds its last words."""
+    """A process did not start; the message holds the end of its log."""
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+    """Port of 127.0.0.1 that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def start(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own (a Ctrl-C is ours to pass on), its output in a file."""
+    """Start a process in a session of its own, so that a Ctrl-C does not reach it; its output goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
         return subprocess.Popen(
@@ -45,10 +45,10 @@ def start(command: Sequence[str], log: Path, environment: Mapping[str, str] | No
 
 
 def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, seconds: float) -> None:
-    """Wait until a process is ready.
+    """Wait until `ready` is true, for at most `seconds`; `log` is the process's, for the error.
 
     Raises:
-        StartError: it ended or was not ready in time.
+        StartError: the process ended, or was not ready in time and was stopped.
     """
     end = time.monotonic() + seconds
     while not ready():
@@ -61,7 +61,7 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end, and end it when it does not."""
+    """Terminate a process, and kill it if it does not end in time."""
     process.terminate()
     try:
         process.wait(PATIENCE)
@@ -71,26 +71,26 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def is_listening(port: int) -> bool:
-    """Whether somebody listens on a port of 127.0.0.1."""
+    """Whether a process listens on a port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process runs; one that is dead and not yet buried does not."""
+    """Whether a process runs; a zombie does not."""
     return bool(command_line(pid))
 
 
 def end_left_over(pid: int, marked: str) -> None:
-    """End a process that a crash left behind, if it is still the one: its command line must hold `marked`."""
+    """Kill a process left by a crash, if its command line holds `marked`: its id may be another process's by now."""
     if marked in command_line(pid):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
 def command_line(pid: int) -> str:
-    """The command line of a process, empty if there is none."""
+    """Command line of a process; empty if it does not run."""
     if sys.platform == "linux":  # a small Debian has no ps
         try:
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -103,7 +103,7 @@ def command_line(pid: int) -> str:
 
 
 def last_lines(log: Path, count: int = 15) -> str:
-    """The end of a log."""
+    """Last lines of a log; empty if there is no log."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     return "\n".join(lines[-count:])
 
@@ -113,10 +113,10 @@ def _name(process: subprocess.Popen[bytes]) -> str:
 
 
 def _become(parent: int, command: list[str]) -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # whoever waits for signals has them blocked, and we inherit that
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])  # inherited: a parent that waits for signals has them blocked
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we asked
+        if os.getppid() != parent:  # it died before the request
             sys.exit(1)
     os.execvp(command[0], command)  # noqa: S606
 

@@ -1,7 +1,7 @@
-"""Runs a task that was brought from a run on Vertex AI (goldline.vertex.fetched_task), on the local stack.
+"""Replay, on the local stack, of a task fetched from a run on Vertex AI (goldline.vertex.fetched_task).
 
-Its tables go into datasets of the replay's own, so that the laptop's stay as they are. From then on it is a task of a
-run like any other: `goldline retry` runs it again.
+Its tables go into datasets of their own, so that the laptop's tables stay as they are. Afterwards `goldline retry` runs
+it again, like any task.
 """
 
 import datetime
@@ -19,16 +19,16 @@ from goldline.local import stack
 from goldline.local.servers import PROJECT
 
 LOCATION = "US"
-# What the parameters of tasks name of the place where they run; the context has the same.
+# Task parameters, and keys of the run context, that say where a task runs.
 PLACE = {"project": PROJECT, "location": LOCATION, "bucket": stack.BUCKET}
 
 
 class ReplayError(stack.StackError):
-    """The task could not be prepared here."""
+    """The tables of a replay could not be made."""
 
 
 def replay(home: Path, folder: Path, task: str) -> int:
-    """Run the task that lies in a folder below `home`/runs; its exit code.
+    """Run a fetched task, whose folder lies in `home`/runs; returns its exit code.
 
     Raises:
         ReplayError: its tables could not be made.
@@ -51,14 +51,14 @@ def replay(home: Path, folder: Path, task: str) -> int:
 
 
 def empty_folder(home: Path, job_id: str) -> Path:
-    """The folder of a run's replay; what an earlier one left is removed."""
+    """Folder of a run's replay, after an earlier one is deleted; it does not exist yet."""
     folder = home / "runs" / f"replay-{job_id}"
     shutil.rmtree(folder, ignore_errors=True)
     return folder
 
 
 def prepare(folder: Path) -> None:
-    """Make the tables, load what was brought, and write the command that runs the task; in a process of the stack's."""
+    """Make and fill the tables, and write the task's command.json; the environment must lead to the stack."""
     task = json.loads((folder / "task.json").read_text(encoding="utf-8"))
     prefix = f"replay_{folder.name.rsplit('-', 1)[-1].lower()}_"
     parameters = task["parameters"]
@@ -113,7 +113,7 @@ def _upload(folder: Path) -> None:
 
 
 def _command(task: Mapping[str, Any], parameters: Mapping[str, Any], folder: Path) -> list[str]:
-    """The container's command as kfp.local's SubprocessRunner would run it."""
+    """Command of the task's container, as kfp.local's SubprocessRunner would run it."""
     executor_input = json.dumps(
         {
             "inputs": {

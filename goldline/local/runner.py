@@ -1,8 +1,8 @@
-"""Runs a compiled spec with kfp.local, in a process of its own: `python -m goldline.local.runner FOLDER`.
+"""Runner of a compiled spec with kfp.local: `python -m goldline.local.runner FOLDER`.
 
-kfp.local leaves `print`, the root logger and the cache of its process changed, so nothing else runs in it. What happens
-is told as lines of JSON on standard output; what tasks print goes to a log each. In the folder lie pipeline.json, the
-spec as it is run, and arguments.json.
+kfp.local changes `print`, the root logger and the cache of its process, so it gets a process of its own. Events go to
+standard output, one JSON line each; each task's output goes to a log. FOLDER holds pipeline.json, the spec to run, and
+arguments.json, its parameters.
 """
 
 import io
@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-# kfp.local does not know these two and hands them on as they are.
+# Placeholders that kfp.local does not fill in.
 CREATED = "{{$.pipeline_job_create_time_utc}}"
 SCHEDULED = "{{$.pipeline_job_schedule_time_utc}}"
 GO = b"go"
@@ -29,19 +29,19 @@ NOT_SCHEDULED = "1970-01-01T00:00:00Z"
 
 
 class Teller:
-    """Tells what happens, a line of JSON each."""
+    """Writer of events: one JSON line each, on the standard output that the process began with."""
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(sys.stdout.fileno()), "w")
 
     def tell(self, event: str, **content: Any) -> None:  # noqa: ANN401
-        """One line."""
+        """Write one event."""
         self._out.write(json.dumps({"event": event, **content}) + "\n")
         self._out.flush()
 
 
 class Tasks:
-    """Stands where kfp.local executes a task: times it, logs it, and keeps the command that runs it again."""
+    """Execution of tasks in kfp.local's place: times and logs each, and keeps the command that runs it again."""
 
     def __init__(self, folder: Path, teller: Teller) -> None:
         self.folder = folder
@@ -53,7 +53,7 @@ class Tasks:
         self._may_go_on = threading.Event()
 
     def execute(self, plain: Callable[..., Any], **arguments: Any) -> Any:  # noqa: ANN401
-        """Execute one task. It is not tried again: what fails on one machine would fail so again."""
+        """Execute one task with kfp.local's own function `plain`; no retries: on one machine it would fail again."""
         from kfp.local.status import Status
 
         self._name = arguments["task_name"].replace("-", "_")
@@ -77,11 +77,11 @@ class Tasks:
             folder=str(self._folder),
         )
         if not succeeded:
-            self._may_go_on.wait()  # our parent looks whether a server is the reason, and mends it first
+            self._may_go_on.wait()  # until the parent has checked the servers and restarted dead ones
         return outputs, status
 
     def run_command(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
-        """Run a task's command with its output in a log."""
+        """Run a task's command, with its output in the task's log.txt; returns its exit code."""
         self._folder.mkdir(parents=True, exist_ok=True)
         command = {"command": full_command, "environment": env_vars or {}}
         (self._folder / "command.json").write_text(json.dumps(command, indent=1), encoding="utf-8")
@@ -95,11 +95,11 @@ class Tasks:
         return code
 
     def go_on(self) -> None:
-        """After a failure: the next task may start."""
+        """Let the next task start after a failure."""
         self._may_go_on.set()
 
     def abort(self, reason: bytes) -> None:
-        """End the task that runs now; the reason becomes its last words."""
+        """Kill the running task, and write the reason at the end of its log."""
         if self._process and self._process.poll() is None:
             self._reason = reason
             self._process.kill()
@@ -110,9 +110,9 @@ class Tasks:
 
 
 def _lacks_artifacts(task_spec: Any, io_store: Any) -> bool:  # noqa: ANN401, kfp has no types
-    """Whether a task that ignores failures before it (`.ignore_upstream_failure()`) has nothing to work on.
+    """Whether a task with `.ignore_upstream_failure()` lacks an input artifact, because the task that makes it failed.
 
-    kfp.local starts it all the same and crashes where it looks for what the failed task did not make.
+    kfp.local would start it all the same and crash.
     """
     for source in task_spec.inputs.artifacts.values():
         if made := source.task_output_artifact.producer_task:
@@ -124,12 +124,12 @@ def _lacks_artifacts(task_spec: Any, io_store: Any) -> bool:  # noqa: ANN401, kf
 
 
 def filled(spec: str, created: datetime) -> str:
-    """The spec's text with the placeholders that kfp.local lacks filled in, as for a run that no schedule started."""
+    """Spec with the placeholders above filled in, as for a run that was created then and that no schedule started."""
     return spec.replace(CREATED, created.strftime("%Y-%m-%dT%H:%M:%SZ")).replace(SCHEDULED, NOT_SCHEDULED)
 
 
 def run(folder: Path) -> int:
-    """Run the folder's spec; 1 if a task failed."""
+    """Run the spec in a folder; exit code 1 if a task failed, else 0."""
     teller = Teller()
     created = datetime.now(UTC)
     tasks = Tasks(folder, teller)
@@ -141,13 +141,12 @@ def run(folder: Path) -> int:
     plain = task_executor.execute_single_task
     task_executor.execute_single_task = lambda **arguments: tasks.execute(plain, **arguments)
     subprocess_task_handler.run_local_subprocess = tasks.run_command
-    # Settings that count on Vertex alone (resources, display names) and our image's name: nothing to warn of.
+    # It warns of settings for Vertex alone (resources, display names) and of the image's name.
     warnings.filterwarnings("ignore", module=r"kfp\.local")
     spec = filled((folder / "pipeline.json").read_text(encoding="utf-8"), created)
     arguments = json.loads((folder / "arguments.json").read_text(encoding="utf-8"))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "artifacts"), raise_on_error=True)
-    chatter = _Chatter(teller, folder / "kfp.log")
-    with redirect_stdout(chatter):
+    with redirect_stdout(_KfpOutput(teller, folder / "kfp.log")):
         try:
             components.load_component_from_text(spec)(**arguments)
         except RuntimeError as error:
@@ -156,8 +155,8 @@ def run(folder: Path) -> int:
     return 0
 
 
-class _Chatter(io.TextIOBase):
-    """kfp.local's own words: kept in a file, out of the way; told when it skips a task."""
+class _KfpOutput(io.TextIOBase):
+    """Output of kfp.local: kept in a file, and an event written when it skips a task."""
 
     _SKIPPED = re.compile(r"Skipping task (\S+): upstream")
 
@@ -180,7 +179,7 @@ def _plain(text: str) -> str:
 
 
 def _obey_parent(tasks: Tasks) -> None:
-    """Standard input says `go`, or why the task that runs must end; its end means that our parent is gone."""
+    """Obey the parent's lines on standard input: `go`, or why the running task must end; at its end, end with it."""
 
     def watch() -> None:
         with os.fdopen(os.dup(0), "rb") as orders:  # not sys.stdin: its lock would be held when this process ends

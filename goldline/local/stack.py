@@ -1,7 +1,7 @@
 """The local stack: lake, warehouse and source database on one machine, with their data under one folder.
 
-Whoever starts the stack owns it and holds a lock on the folder; the kernel frees the lock when the owner ends, so a
-stale one cannot be. The servers end with their owner, however it ends. Others use the same stack, each holding a
+The process that starts the stack owns it and holds a lock on the folder; the kernel frees the lock when the owner ends,
+so it is never stale. The servers end with their owner, however it ends. Other processes use the same stack, each with a
 shared lock, and the owner stops it when the last of them is done.
 """
 
@@ -28,12 +28,12 @@ START_SECONDS = 90.0
 
 
 class StackError(RuntimeError):
-    """The stack is not in the state that was asked for."""
+    """The stack could not be started, used or stopped as asked."""
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where a running stack is found."""
+    """A running stack: its folder, the process ids of owner and servers, and the servers' ports on 127.0.0.1."""
 
     home: str
     owner: int
@@ -45,9 +45,9 @@ class Addresses:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that Google's clients obey, and where the key for pseudonyms lies.
+        """Environment variables that lead Google's clients to the stack, and name the file of the pseudonyms' key.
 
-        With GOLDLINE_FIRESTORE=real the one for Firestore is left out: its client then reads the real service.
+        With GOLDLINE_FIRESTORE=real that for Firestore is left out, so its client reads the real service.
         """
         emulated = {"FIRESTORE_EMULATOR_HOST": f"{HOST}:{self.firestore}"}
         return {
@@ -60,18 +60,18 @@ class Addresses:
         }
 
     def is_alive(self) -> bool:
-        """Whether all servers run and listen. Both: one that is started again listens before its id is written down."""
+        """Whether all servers run and listen; a restarted one listens before its new process id is written."""
         ports = (self.storage, self.bigquery, self.bigquery_read, self.firestore)
         return all(map(processes.is_running, self.pids.values())) and all(map(processes.is_listening, ports))
 
 
 def reads_real_firestore() -> bool:
-    """Whether documents are read from the real Firestore, into the laptop's lake and warehouse."""
+    """Whether GOLDLINE_FIRESTORE=real: documents come from the real Firestore into the laptop's lake and warehouse."""
     return os.environ.get("GOLDLINE_FIRESTORE") == "real"
 
 
 def default_home() -> Path:
-    """The folder of data and state: GOLDLINE_HOME, or .goldline in the current folder."""
+    """Folder of data and state: GOLDLINE_HOME, else .goldline in the current folder."""
     return Path(os.environ.get("GOLDLINE_HOME", ".goldline")).resolve()
 
 
@@ -89,7 +89,7 @@ class Stack:
         """Start the servers and wait until all answer; None if another process owns the stack.
 
         Raises:
-            StartError: a server did not come up.
+            StartError: a server did not start.
         """
         home.mkdir(parents=True, exist_ok=True)
         if (lock := _locked(home / "owner.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)) is None:
@@ -105,7 +105,7 @@ class Stack:
         return stack
 
     def stop(self) -> None:
-        """Save the source database, end the servers, free the folder."""
+        """Save the source database, end the servers, release the folder."""
         try:
             for server in self._servers:
                 if server.plan.is_saved_on_stop and processes.is_listening(server.plan.port):
@@ -116,14 +116,14 @@ class Stack:
             self._lock.close()
 
     def dead(self) -> list[str]:
-        """The servers that ended by themselves."""
+        """Names of the servers that ended by themselves."""
         return [server.plan.name for server in self._servers if server.process.poll() is not None]
 
     def revive(self) -> None:
-        """Start the servers that ended by themselves again, where they were and with the data that they had kept.
+        """Restart the servers that ended by themselves, on their ports and with their stored data.
 
         Raises:
-            StartError: one does not come up again.
+            StartError: one does not start.
         """
         for i, server in enumerate(self._servers):
             if server.process.poll() is not None:
@@ -134,7 +134,7 @@ class Stack:
         _write_state(self.home, self.addresses, ready=True)
 
     def _start_servers(self) -> None:
-        # A port that was free can be taken before its server listens: then all start again, on others.
+        # A free port can be taken before its server listens: then all start again, on other ports.
         for attempt in range(servers.TRIES):
             try:
                 self._try_servers()
@@ -161,11 +161,11 @@ class Stack:
             bigquery_read=read_port,
             firestore=firestore.port,
         )
-        # Written before they are ready, so that whoever comes after a crash knows what to end.
+        # Written before they are ready, so that the next start after a crash knows which processes to end.
         _write_state(self.home, self.addresses, ready=False)
         for server in self._servers:
             server.wait()
-        if dead := self.dead():  # a stranger on its port answered in its place
+        if dead := self.dead():  # another process on its port answered instead
             raise processes.StartError(f"{', '.join(dead)} ended; see {self.home / 'logs'}")
         _make_bucket(self.addresses)
         _write_state(self.home, self.addresses, ready=True)
@@ -179,7 +179,7 @@ class Stack:
 
 
 class Use:
-    """A running stack, as one of its users has it."""
+    """A running stack, for one of its users."""
 
     def __init__(self, home: Path, addresses: Addresses, owned: Stack | None) -> None:
         self.home = home
@@ -188,12 +188,12 @@ class Use:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that lead Google's clients to the stack."""
+        """Environment variables that lead Google's clients to the stack."""
         return self.addresses.environment
 
     @contextlib.contextmanager
     def leading(self) -> Iterator[None]:
-        """Within the block Google's clients of this process are led to the stack; then where they were led before."""
+        """Set these variables for this process within the block; afterwards its environment is as before."""
         before = dict(os.environ)
         os.environ.update(self.environment)
         try:
@@ -203,17 +203,17 @@ class Use:
             os.environ.update(before)
 
     def dead(self) -> list[str]:
-        """The servers that died since the stack was last seen whole."""
+        """Names of the servers that died since `addresses` was read."""
         if self._owned:
             return self._owned.dead()
         return [name for name, pid in self.addresses.pids.items() if not processes.is_running(pid)]
 
     def revive(self) -> None:
-        """Have dead servers started again, by us or by the stack's owner.
+        """Restart dead servers, or wait until the stack's owner has.
 
         Raises:
-            StackError: the owner is gone too.
-            StartError: a server does not come up again.
+            StackError: the owner has ended too.
+            StartError: a server does not start.
         """
         if self._owned:
             self._owned.revive()
@@ -226,11 +226,11 @@ class Use:
 
 @contextlib.contextmanager
 def using(home: Path) -> Iterator[Use]:
-    """The stack that runs on a folder, or one that is started for this block and stopped after it.
+    """Use the stack that runs on a folder, or start one for this block and stop it afterwards.
 
     Raises:
-        StackError: another process owns the folder, but its stack does not come up.
-        StartError: a server did not come up.
+        StackError: another process owns the folder, but its servers do not answer.
+        StartError: a server did not start.
     """
     home.mkdir(parents=True, exist_ok=True)
     user = _locked(home / "users.lock", fcntl.LOCK_SH)
@@ -251,15 +251,15 @@ def using(home: Path) -> Iterator[Use]:
 
 
 def running(home: Path) -> Addresses | None:
-    """The stack that runs on a folder, if one does."""
+    """Running stack of a folder; None if there is none."""
     return _await(home) if home.exists() else None
 
 
 def up(home: Path) -> Addresses:
-    """Start a stack that stays until `down`.
+    """Start a stack that runs until `down`; one that runs already is returned.
 
     Raises:
-        StartError: a server did not come up.
+        StartError: a server did not start.
     """
     home.mkdir(parents=True, exist_ok=True)
     if found := _await(home):
@@ -275,18 +275,14 @@ def up(home: Path) -> Addresses:
             start_new_session=True,
         )
     processes.wait_until(lambda: _ready_state(home) is not None, keeper, log, START_SECONDS)
-    keeper.returncode = 0  # it is to outlive us: nobody here waits for it
+    keeper.returncode = 0  # it outlives this process, which must not wait for it
     found = _ready_state(home)
     assert found  # noqa: S101, just seen
     return found
 
 
 def down(home: Path) -> bool:
-    """Stop the stack of a folder, once nobody uses it; whether one ran.
-
-    Raises:
-        StackError: it does not end.
-    """
+    """Stop the stack of a folder after its last user, and wait until it has ended; returns whether one ran."""
     found = _ready_state(home) if _is_owned(home) else None
     if found is None:
         _end_left_over(home)
@@ -299,12 +295,12 @@ def down(home: Path) -> bool:
 
 
 def keep(home: Path) -> int:
-    """Own a stack until told to stop; a server that dies meanwhile is started again."""
+    """Own a stack until SIGTERM or SIGINT, and restart servers that die; returns the exit code."""
     signals = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # they wait until we look
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # by default it is ignored, and then never waited for
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # they stay pending for sigwait
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # ignored by default, and then never pending
     if (stack := Stack.start(home)) is None:
-        return 0  # a rival was faster
+        return 0  # another process was faster
     while signal.sigwait(signals) == signal.SIGCHLD:
         if dead := stack.dead():
             sys.stderr.write(f"{', '.join(dead)} died and is started again\n")
@@ -316,7 +312,7 @@ def keep(home: Path) -> int:
 
 @contextlib.contextmanager
 def _alone(home: Path) -> Iterator[None]:
-    """Wait until nobody uses the stack, and keep new users waiting meanwhile."""
+    """Wait until nobody uses the stack, and keep new users waiting within the block."""
     path = home / "users.lock"
     if (lock := _locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB)) is None:
         sys.stderr.write("goldline: waiting for another run that uses this stack\n")
@@ -329,7 +325,7 @@ def _alone(home: Path) -> Iterator[None]:
 
 
 def _await(home: Path) -> Addresses | None:
-    """The ready stack of a folder; one that is about to come up is waited for."""
+    """Ready stack of a folder, after waiting for one that is starting; None if there is none in time."""
     end = time.monotonic() + START_SECONDS
     while _is_owned(home):
         if (found := _ready_state(home)) and found.is_alive():
@@ -382,7 +378,7 @@ def _read_state(home: Path) -> dict[str, Any]:
 
 
 def _end_left_over(home: Path) -> None:
-    """End the servers of an owner that was killed; where the kernel does not do it, they are still there."""
+    """End the servers of an owner that was killed, where the kernel did not end them."""
     pids = _read_state(home).get("pids")
     if isinstance(pids, Mapping):
         for pid in pids.values():
@@ -392,7 +388,7 @@ def _end_left_over(home: Path) -> None:
 
 def _make_bucket(addresses: Addresses) -> None:
     status = servers.post(addresses.storage, f"/storage/v1/b?project={PROJECT}", {"name": BUCKET})
-    if status not in (HTTPStatus.OK, HTTPStatus.CONFLICT):  # conflict: it is there
+    if status not in (HTTPStatus.OK, HTTPStatus.CONFLICT):  # conflict: it exists
         raise StackError(f"the bucket {BUCKET} could not be made: the server answered {status}")
 
 

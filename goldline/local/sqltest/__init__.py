@@ -1,1 +1,1 @@
-"""`goldline test`: SQL is judged by Google's analyser, and the contracts' unit tests run on two engines."""
+"""SQL tests: analysis with ZetaSQL, and the contracts' unit tests on two engines."""

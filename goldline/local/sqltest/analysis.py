@@ -1,4 +1,4 @@
-"""Does the SQL hold: every SELECT against the contracts, and every statement that goldline makes around it."""
+"""Analysis of SQL: every SELECT against the contracts, and every statement that goldline makes around it."""
 
 import datetime
 import re
@@ -19,7 +19,7 @@ from goldline.local.sqltest.contract_fields import fields_of
 from goldline.runs.ops import TABLES
 from goldline.warehouse import statements
 
-# A spec carries the SELECT as an argument: KFP takes the first for a placeholder of its own, Vertex the second for a
+# A spec carries the SELECT as an argument, in which KFP reads the first as a placeholder, and Vertex the second as a
 # command to run.
 NOT_IN_A_SPEC = ("{{$.", "python3")
 REASON = Column(name=statements.REASON, type="STRING", description="Why the row is rejected.")
@@ -29,7 +29,7 @@ A_DAY = datetime.date(2026, 11, 20)
 
 @dataclass(frozen=True)
 class Problem:
-    """A mistake and its place."""
+    """A mistake, with its file, line and column, counted from 1."""
 
     file: Path
     line: int
@@ -37,15 +37,19 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        """As compilers say it, so that editors find the place."""
+        """Text in the form of compilers, so that editors find the place: `file:line:column: message`."""
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
 
 
 def check_sql(folder: Path, *, cache: Path | None = None) -> list[Problem]:
-    """Every mistake in the SQL below a folder that can be found without data; an empty list is a good one.
+    """Mistakes in the SQL below a folder that can be found without data.
+
+    Args:
+        folder: folder of SELECTs and contracts.
+        cache: folder of compiled ZetaSQL; None: .goldline/cache.
 
     Raises:
-        ContractError: a contract itself is wrong, so there is nothing to check against.
+        ContractError: a contract is invalid, so there is nothing to check against.
     """
     contracts = load_all(folder)
     analyser = analyser_of(contracts.values(), cache)
@@ -63,7 +67,7 @@ def check_sql(folder: Path, *, cache: Path | None = None) -> list[Problem]:
 
 
 def _rows_problems(analyser: Analyser, path: Path) -> list[Problem]:
-    """Mistakes in the SELECT of the rows that a model predicts for."""
+    """Mistakes in `predict_<model>.sql`, the SELECT of the rows that a model predicts for."""
     try:
         analyser.resolve(path.read_text(encoding="utf-8"), {"run_date": PARAMETERS["run_date"], "value": "STRING"})
     except SqlError as error:
@@ -72,18 +76,18 @@ def _rows_problems(analyser: Analyser, path: Path) -> list[Problem]:
 
 
 def analyser_of(contracts: Collection[Contract], cache: Path | None = None) -> Analyser:
-    """An analyser that knows the contracts' tables, the stages of their builds, and the ops tables."""
+    """Analyser that knows the contracts' tables, the stages of their builds, and the ops tables."""
     tables = catalog(contracts, TABLES) | stages(contracts)
     return Analyser({name: fields_of(columns) for name, columns in tables.items()}, cache=cache)
 
 
 def stage_name(step: str, contract: TableContract) -> str:
-    """Name of a stage of the table where it is only analysed."""
+    """Name that a stage of the table, `raw` or `stage`, has in the analyser's catalog."""
     return f"ops.{step}_{contract.dataset}_{contract.name}"
 
 
 def stages(contracts: Iterable[Contract]) -> dict[str, tuple[Column, ...]]:
-    """The stages that a build writes between SELECT and table, as a catalog's tables."""
+    """Columns, by name, of the stages that builds write between SELECT and table."""
     found = {}
     for contract in contracts:
         if isinstance(contract, TableContract):
@@ -93,7 +97,7 @@ def stages(contracts: Iterable[Contract]) -> dict[str, tuple[Column, ...]]:
 
 
 class TableCheck:
-    """The check of one table's SELECT and contract."""
+    """Check of one table: its SELECT, its contract's checks, and goldline's statements made of them."""
 
     def __init__(self, analyser: Analyser, contract: TableContract, sql: Path) -> None:
         self._analyser = analyser
@@ -102,7 +106,7 @@ class TableCheck:
         self._select = sql.read_text(encoding="utf-8")
 
     def problems(self) -> list[Problem]:
-        """Mistakes of the table; statements made around a SELECT that does not hold are not looked at."""
+        """Mistakes of the table; goldline's statements are analysed only if SELECT and checks have none."""
         found = [*self._forbidden_text(), *self._select_problems(), *self._check_problems()]
         return found or list(self._machine_problems())
 
@@ -150,7 +154,7 @@ class TableCheck:
 
     def _check_problems(self) -> Iterator[Problem]:
         for i, check in enumerate(self._contract.checks):
-            # On lines of its own, so that places in the condition are places in its lines.
+            # The condition begins a line, so that a column in it is a column of that line.
             probe = f"select\n{check.where}\nas caught from `{stage_name('stage', self._contract)}`"
             line, column = 2, 1
             try:
@@ -171,7 +175,7 @@ class TableCheck:
                 yield Problem(self._sql.with_suffix(".yml"), 1, 1, message)
 
     def _last(self, name: str) -> int:
-        """Where a column most likely gets its name: the last place where the SELECT says it."""
+        """Position where a column most likely gets its name: the last occurrence of the name in the SELECT."""
         found = list(re.finditer(rf"\b{re.escape(name)}\b", self._select, re.IGNORECASE))
         return found[-1].start() if found else 0
 
@@ -181,12 +185,12 @@ class TableCheck:
 
 
 def _selected(contract: TableContract) -> tuple[Column, ...]:
-    """The columns that the contract's SELECT gives."""
+    """Columns that the contract's SELECT must give."""
     return contract.columns + ((REASON,) if contract.rejects else ())
 
 
 def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[str, str]]:
-    """Every statement that a build makes of a contract, by the name of its step."""
+    """Statements that a build makes of a contract and its SELECT: pairs of step and SQL."""
     select = select.rstrip().rstrip(";")
     raw, stage = stage_name("raw", contract), stage_name("stage", contract)
     audited = f"(\n{select}\n)" if contract.mode.is_view else statements.to_publish(contract, raw, stage)
@@ -220,7 +224,7 @@ def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[s
 
 
 def _place(path: Path, check: int, line: int, column: int) -> tuple[int, int]:
-    """Line and column in a contract of a place in a check's condition."""
+    """Line and column in a contract's file of a position in the condition of its i-th check."""
     root: Any = yaml.compose(path.read_text(encoding="utf-8"))
     condition = _node(_node(root, "checks").value[check], "where")
     if line or condition.style in ("|", ">"):

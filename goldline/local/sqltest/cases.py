@@ -1,4 +1,4 @@
-"""A contract's unit tests: rows given, rows expected, on any engine that can build the table."""
+"""Unit tests of contracts: rows given, rows expected, on any engine that can build the table."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +13,12 @@ from goldline.local.sqltest.compare import differences
 
 
 class CaseError(Exception):
-    """An engine cannot bring a case to its end: the message is for the case's author."""
+    """A case that an engine cannot run to its end; the message is for the case's author."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Rows that a build left behind: the table's rows, and those that it rejected as its rejects table has them."""
+    """Rows after a build: those of the table, and those of its rejects table."""
 
     rows: Sequence[Row]
     rejected: Sequence[Row] = ()
@@ -29,19 +29,19 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """The engine's name in results."""
+        """Name of the engine in results."""
 
     def run(self, contract: TableContract, select: str, case: Case, contracts: Mapping[str, Contract]) -> Outcome:
-        """Put the given rows into their tables, build the table, and read it.
+        """Load the case's rows, build the table, and read it.
 
         Raises:
-            CaseError: that did not come to its end, by fault of the SELECT, the contract or the case.
+            CaseError: the SELECT, the contract or the case makes the build fail.
         """
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """How a case went on an engine; `message` says what differs."""
+    """Result of a case on an engine; `message` says what differs, and is empty if the case passed."""
 
     table: str
     case: str
@@ -62,13 +62,13 @@ def run_cases(
 
     Args:
         contracts: by the path of their file below the folder, as load_all gives them.
-        folder: where the SELECTs lie.
-        engines: what to run them on.
-        only: a table as `silver.stg_orders`, `stg_orders` or `shop/stg_orders`.
-        case_name: of the one case to run, if not all.
+        folder: folder of the SELECTs.
+        engines: engines to run each case on.
+        only: table as `silver.stg_orders`, `stg_orders` or `shop/stg_orders`; None: all.
+        case_name: name of the only case to run; None: all.
 
     Raises:
-        LookupError: no table is called that.
+        LookupError: no table has the name `only`.
     """
     tables = {path: c for path, c in contracts.items() if isinstance(c, TableContract)}
     chosen = {path: c for path, c in tables.items() if only in (None, path, c.table, c.name)}

@@ -1,4 +1,4 @@
-"""Expected against got: rows in any order, only the columns that the expectation names, and what differs in words."""
+"""Comparison of expected and actual rows: in any order, and only in the columns that the expectation names."""
 
 import datetime
 import json
@@ -16,14 +16,14 @@ from goldline.local.sqltest.contract_fields import fields_of
 if TYPE_CHECKING:
     from goldline.local.sqltest.cases import Outcome
 
-# Strings that hold JSON: compared as what they say, and written in YAML as text or as a mapping.
+# Strings that hold JSON are compared as JSON, and may be written in YAML as text or as a mapping.
 REJECTED_FIELDS = [
     replace(f, type=SqlType("JSON")) if f.name in ("key", "record") else f for f in fields_of(REJECTED_COLUMNS)
 ]
 
 
 def differences(contract: TableContract, case: Case, outcome: "Outcome") -> str:
-    """Differences between the rows that a case expects and those that came, a line a finding; empty if none."""
+    """Differences between the rows that a case expects and those that came, as text; empty if there are none."""
     fields = fields_of(contract.columns)
     try:
         found = _compared("row", fields, contract.primary_key, case.expect, outcome.rows)
@@ -34,7 +34,7 @@ def differences(contract: TableContract, case: Case, outcome: "Outcome") -> str:
 
 
 def same(expected: Any, got: Any, kind: SqlType) -> bool:  # noqa: ANN401
-    """Whether two normal values are equal; of a STRUCT only the fields that are expected count."""
+    """Whether two values, as `normal` gives them, are equal; of a STRUCT only the expected fields are compared."""
     if expected is None or got is None:
         return expected is got
     if kind.element:
@@ -60,11 +60,11 @@ def _compared(
     missing = [row for i, row in enumerate(wanted) if i not in pairs]
     surplus = [row for i, row in enumerate(there) if i not in pairs.values()]
     shown = {name for row in wanted for name in row} | set(key)
-    return _told(what, {f.name: f.type for f in fields}, key, missing, surplus, shown)
+    return _messages(what, {f.name: f.type for f in fields}, key, missing, surplus, shown)
 
 
 def _paired(left: int, right: int, fits: Callable[[int, int], bool]) -> dict[int, int]:
-    """The largest pairing of two lists: a row that fits two expectations must not take the wrong one's place."""
+    """Largest matching of two lists, by index: a row that fits two expectations must not take the wrong one."""
     options = [[r for r in range(right) if fits(item, r)] for item in range(left)]
     taken: dict[int, int] = {}
 
@@ -82,7 +82,7 @@ def _paired(left: int, right: int, fits: Callable[[int, int], bool]) -> dict[int
     return {item: r for r, item in taken.items()}
 
 
-def _told(
+def _messages(
     what: str,
     types: Mapping[str, SqlType],
     key: Sequence[str],
@@ -94,17 +94,17 @@ def _told(
     for row in missing:
         near = [other for other in surplus if _same_key(row, other, types, key)]
         if not near:
-            lines.append(f"{what} missing: {_shown(row)}")
+            lines.append(f"{what} missing: {_as_yaml(row)}")
             continue
         surplus.remove(near[0])
-        lines.append(f"{what} {_shown({name: row[name] for name in key})} differs:")
+        lines.append(f"{what} {_as_yaml({name: row[name] for name in key})} differs:")
         lines += [
-            f"  {name}: expected {_shown(value)}, got {_shown(near[0][name])}"
+            f"  {name}: expected {_as_yaml(value)}, got {_as_yaml(near[0][name])}"
             for name, value in row.items()
             if not same(value, near[0][name], types[name])
         ]
     for other in surplus:
-        lines.append(f"{what} not expected: {_shown({n: v for n, v in other.items() if n in shown})}")
+        lines.append(f"{what} not expected: {_as_yaml({n: v for n, v in other.items() if n in shown})}")
     return lines
 
 
@@ -112,12 +112,12 @@ def _same_key(row: Row, other: Row, types: Mapping[str, SqlType], key: Sequence[
     return all(name in row and same(row[name], other[name], types[name]) for name in key)
 
 
-def _shown(value: object) -> str:
-    """A value as YAML would have it, on one line."""
+def _as_yaml(value: object) -> str:
+    """Value in YAML, on one line."""
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{name}: {_shown(inner)}' for name, inner in value.items())}}}"
+        return f"{{{', '.join(f'{name}: {_as_yaml(inner)}' for name, inner in value.items())}}}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_shown, value))}]"
+        return f"[{', '.join(map(_as_yaml, value))}]"
     if isinstance(value, datetime.datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, datetime.date | Decimal):

@@ -1,4 +1,4 @@
-"""Contracts' columns as fields of the analyser's, which knows no contracts."""
+"""Conversion of contract columns to fields of the analyser, which knows no contracts."""
 
 from collections.abc import Iterable
 
@@ -7,11 +7,11 @@ from goldline.emulators.googlesql import Field, SqlType
 
 
 def field_of(column: Column) -> Field:
-    """Name and type of a column."""
+    """Field with name and type of a column; REPEATED becomes an ARRAY."""
     one = SqlType(column.type, fields=fields_of(column.fields))
     return Field(column.name, SqlType("ARRAY", element=one) if column.mode == "REPEATED" else one)
 
 
 def fields_of(columns: Iterable[Column]) -> tuple[Field, ...]:
-    """Names and types of columns, in their order."""
+    """Fields of columns, in their order."""
     return tuple(map(field_of, columns))

@@ -1,4 +1,4 @@
-"""A case on Google's reference executor: the SELECT and the steps of a build around it, each run as SQL."""
+"""Engine for unit tests on ZetaSQL's reference executor: a SELECT and the steps of its build, each run as SQL."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +15,9 @@ RAW, STAGE = "ops.raw", "ops.stage"
 
 
 class ReferenceEngine:
-    """Runs a case as a build would, on Google's reference executor.
+    """Engine that runs the steps of a build on ZetaSQL's reference executor.
 
-    The executor has no MERGE, so the last step, the stage into the table, is a SELECT that says the same.
+    The executor has no MERGE, so the last step, from stage to table, is an equivalent SELECT.
     """
 
     name = "reference"
@@ -30,7 +30,7 @@ class ReferenceEngine:
         """Build the table from the case's rows.
 
         Raises:
-            CaseError: the SELECT, the contract or the case does not allow it.
+            CaseError: the SELECT, the contract or the case makes the build fail.
         """
         try:
             return _Build(self._analyser(contracts), contract, case).run(select)
@@ -77,7 +77,7 @@ class _Build:
                 raise CaseError(f"given {table}: the SELECT reads {', '.join(sorted(reads))}")
 
     def _profile(self, raw: Relation) -> int:
-        """How many rows the SELECT rejects, once no REQUIRED column is NULL in the others."""
+        """Number of rows that the SELECT rejects; refuses NULL in a REQUIRED column of the others."""
         [found] = self._executor.run(statements.profile(self._contract, RAW), {RAW: raw}).rows
         self._stop_if_blocked(found)
         return int(found["rejected"])
@@ -107,7 +107,7 @@ class _Build:
 
 
 def _merged(contract: TableContract) -> str:
-    """The table after a MERGE: of each key its newest version, by content among equals; what stood there wins ties."""
+    """SELECT for a MERGE: per key the newest version, among equals by content, then the row of the table."""
     columns = ", ".join(f"`{c.name}`" for c in contract.columns)
     # As in the MERGE, a row of another partition is another row.
     key = [f"b.`{name}`" for name in (*contract.primary_key, contract.partition_by) if name]
@@ -120,7 +120,7 @@ def _merged(contract: TableContract) -> str:
 
 
 def _replaced(contract: TableContract, days: str) -> str:
-    """The table after the partitions of those days were replaced."""
+    """SELECT for a replacement of partitions: the table without those of `days`, and the stage's rows."""
     columns = ", ".join(f"`{c.name}`" for c in contract.columns)
     return (
         f"select {columns} from `{contract.table}` where `{contract.partition_by}` not in {days}\n"

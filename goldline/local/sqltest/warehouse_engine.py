@@ -1,4 +1,4 @@
-"""A case on the local warehouse: the real build, by the component's own code, in datasets of its own."""
+"""Engine for unit tests on the local warehouse: the real build_table, in datasets of its own."""
 
 import json
 import uuid
@@ -27,7 +27,7 @@ LOCATION = "US"
 
 
 class WarehouseEngine:
-    """Builds tables on the stack that the environment names; `close` drops what it made."""
+    """Engine on the stack that the environment names; `close` drops its datasets."""
 
     name = "warehouse"
 
@@ -40,7 +40,7 @@ class WarehouseEngine:
             self._client.create_dataset(f"{project}.{self._prefix}{dataset}", timeout=TIMEOUT)
 
     def run(self, contract: TableContract, select: str, case: Case, contracts: Mapping[str, Contract]) -> Outcome:
-        """Put the case's rows into tables, build, and read what became of them.
+        """Load the case's rows, build the table, and read it.
 
         Raises:
             CaseError: the build failed, or a row does not fit its table.
@@ -69,7 +69,7 @@ class WarehouseEngine:
         return Outcome(self._rows(run.table(contract.table)), rejected)
 
     def close(self) -> None:
-        """Drop all that was made."""
+        """Drop all datasets of the engine."""
         for dataset in DATASETS:
             name = f"{self._project}.{self._prefix}{dataset}"
             self._client.delete_dataset(name, delete_contents=True, not_found_ok=True, timeout=TIMEOUT)
@@ -105,5 +105,5 @@ def _as_json(columns: Sequence[Column], row: Row, where: str) -> dict[str, Any]:
         values = {name: normal(value, field_of(declared[name]).type, f"{where}.{name}") for name, value in row.items()}
     except NotOfTypeError as error:
         raise CaseError(str(error)) from error
-    plain: dict[str, Any] = json.loads(json.dumps(values, default=str))  # of dates and numerics, their text
+    plain: dict[str, Any] = json.loads(json.dumps(values, default=str))  # dates and numerics as text
     return plain
