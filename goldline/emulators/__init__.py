@@ -1,1 +1,1 @@
-"""Stand-ins for Google's servers and SQL analyser."""
+"""Stand-ins for Google's servers, and Google's SQL analyser and executor."""

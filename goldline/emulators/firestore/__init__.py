@@ -1,1 +1,1 @@
-"""Firestore's wire protocol over SQLite: the source database of a machine without Java or the Cloud SDK."""
+"""Firestore emulator: its gRPC protocol over SQLite, for machines without Java or the Cloud SDK."""

@@ -1,4 +1,4 @@
-"""The server's command: `python -m goldline.emulators.firestore --host 127.0.0.1 --port 8080 --data FILE`.
+"""Command of the server: `python -m goldline.emulators.firestore --host 127.0.0.1 --port 8080 --data FILE`.
 
 It prints `ready` once it listens, and ends on SIGTERM or SIGINT.
 """
@@ -16,17 +16,17 @@ from goldline.emulators.firestore import service
 from goldline.emulators.firestore.document_store import InUseError, Store
 
 CALLS_AT_ONCE = 32
-STOP_SECONDS = 0.3  # that calls under way have left
+STOP_SECONDS = 0.3  # for running calls to end
 OPTIONS = [
-    ("grpc.so_reuseport", 0),  # else a second server would share the port, and the calls
+    ("grpc.so_reuseport", 0),  # else a second server would share the port and get some of the calls
     ("grpc.max_receive_message_length", -1),
-    # The client pings every 30 s, in a long sort too; gRPC hangs up on a client that does so more than every 5 minutes.
+    # The client pings every 30 s, also during a long sort; gRPC drops clients that do so more than every 5 minutes.
     ("grpc.http2.max_ping_strikes", 0),
 ]
 
 
 def serve(host: str, port: int, file: Path) -> None:
-    """Serve until told to stop.
+    """Serve the database in a file until SIGTERM or SIGINT.
 
     Raises:
         InUseError: another server has the file open.
@@ -52,11 +52,11 @@ def serve(host: str, port: int, file: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command."""
+    """Run the command; exit code 1 if the server cannot start, else 0."""
     parser = argparse.ArgumentParser(prog="python -m goldline.emulators.firestore", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="the database's file; made if there is none")
+    parser.add_argument("--data", type=Path, required=True, help="file of the database, created if it is missing")
     wanted = parser.parse_args(arguments)
     try:
         serve(wanted.host, wanted.port, wanted.data)

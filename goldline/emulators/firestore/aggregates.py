@@ -1,4 +1,4 @@
-"""Counts, sums and averages over the results of a query.
+"""Aggregations over the results of a query: count, sum, average.
 
 https://firebase.google.com/docs/firestore/query-data/aggregation-queries
 """
@@ -18,7 +18,7 @@ _AGGREGATIONS_MAX = 5
 
 
 class _Sum:
-    """The numbers of one field, added up: whole ones exactly, doubles as they come."""
+    """Sum of one field's numbers: integers exactly, doubles in order of arrival."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -47,20 +47,20 @@ class _Sum:
 
 
 def needed_fields(aggregations: Sequence[Proto]) -> list[Path]:
-    """The fields that a document must have to count at all: all that are added up.
+    """Fields of sums and averages, sorted; a document without one of them is left out of all aggregations.
 
     Raises:
-        FirestoreError: there are no aggregations, too many, or one of no kind.
+        FirestoreError: there are no aggregations, too many, or one without an operator.
     """
     if not 0 < len(aggregations) <= _AGGREGATIONS_MAX:
         raise invalid(f"a query has from 1 to {_AGGREGATIONS_MAX} aggregations")
     if any(part.WhichOneof("operator") is None for part in aggregations):
-        raise invalid("an aggregation of no kind")
+        raise invalid("an aggregation without an operator")
     return sorted({path for part in aggregations if (path := _path(part))})
 
 
 def aggregate(plan: Plan, aggregations: Sequence[Proto], connection: sqlite3.Connection, at: int) -> dict[str, Proto]:
-    """The results of aggregations as of a moment, by their aliases."""
+    """Results of aggregations by alias, as of the moment `at`, in microseconds since 1970."""
     sums = {path: _Sum() for part in aggregations if (path := _path(part))}
     count = _add_up(plan, sums, connection, at) if sums else plan.count(connection, at)
     results: dict[str, Proto] = {}

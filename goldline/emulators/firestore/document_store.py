@@ -1,7 +1,8 @@
-"""Documents in SQLite, with the versions of the last hour, so that a moment in it can be read again.
+"""Documents in SQLite, with all versions of the last hour, so that any moment in it can be read.
 
-A version lives from its update until the next one or the deletion; the living one has no end yet. What a reader as of
-a moment sees follows from these two times alone, so readers need no transaction, and see the same whenever they come.
+A version is valid from its update until the next update or the deletion; the current one has no end yet. These two
+times alone decide what a read as of a moment sees, so reads need no transaction and can be repeated. All times are in
+microseconds since 1970.
 """
 
 import contextlib
@@ -20,10 +21,10 @@ from goldline.emulators.firestore.grpc_errors import FirestoreError, invalid
 from goldline.emulators.firestore.keys import AFTER, Key
 from goldline.emulators.firestore.messages import MICROS, document_times
 
-# How far back read_time goes: https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#readonly
+# Limit of read_time in the past: https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#readonly
 KEPT = 3600 * MICROS
 _PURGE_EVERY = 60 * MICROS
-_GRACE = 60 * MICROS  # a stream that began within the hour may end after it
+_GRACE = 60 * MICROS  # for streams that began within the hour and end after it
 FOREVER = (1 << 63) - 1
 LIVES = "updated <= :at and until > :at"
 
@@ -46,7 +47,7 @@ _CURRENT = f"select created, updated, document from versions where collection = 
 _END = f"update versions set until = ? where collection = ? and path = ? and until = {FOREVER}"
 _ERASE = f"delete from versions where collection = ? and path = ? and until = {FOREVER}"
 _INSERT = f"insert into versions values (?, ?, {FOREVER}, ?, ?, ?, ?)"
-_PURGE = f"delete from versions where until < {FOREVER} and until < ?"  # in the words of the partial index
+_PURGE = f"delete from versions where until < {FOREVER} and until < ?"  # same condition as the partial index
 _CHANGED = f"""
 select exists (
     select * from versions
@@ -60,7 +61,7 @@ class InUseError(RuntimeError):
 
 
 class Version(NamedTuple):
-    """A version of a document; the document is encoded, its times included."""
+    """A version of a document: times of creation and update, and the encoded document, which includes both."""
 
     created: int
     updated: int
@@ -68,7 +69,7 @@ class Version(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """What a read has seen: a range of paths in the collections of one id, or of all where that is empty."""
+    """Paths that a read covers: `low` (inclusive) to `high` (exclusive), in collections of one id (empty: of any)."""
 
     collection: str
     low: bytes
@@ -76,24 +77,24 @@ class Scope(NamedTuple):
 
     @classmethod
     def of(cls, key: Key) -> "Scope":
-        """One document."""
+        """Scope of a single document."""
         return cls(key.collection, key.path, key.path + AFTER)
 
 
 class Change:
-    """Writes that become visible together."""
+    """Writes that become visible together, at the moment `time`."""
 
     def __init__(self, connection: sqlite3.Connection, moment: int) -> None:
         self.time = moment
         self._connection = connection
 
     def current(self, key: Key) -> Version | None:
-        """The living version of a document, writes of this change included."""
+        """Current version of a document, with this change's writes; None if it does not exist."""
         row = self._connection.execute(_CURRENT, (key.collection, key.path)).fetchone()
         return Version(*row) if row else None
 
     def put(self, key: Key, body: bytes, current: Version | None) -> int:
-        """Store a document, its name and fields encoded; the update time, which is the old one if nothing changed."""
+        """Store a document, given as encoded name and fields; returns its update time: the old one if it is equal."""
         if current and current.document == body + document_times(current.created, current.updated):
             return current.updated
         created = current.created if current else self.time
@@ -104,20 +105,20 @@ class Change:
         return self.time
 
     def end(self, key: Key, current: Version) -> None:
-        """End the living version of a document."""
-        if current.updated == self.time:  # made by this very change: nobody will have seen it
+        """End the current version of a document."""
+        if current.updated == self.time:  # made by this change, so no read has seen it
             self._connection.execute(_ERASE, (key.collection, key.path))
         else:
             self._connection.execute(_END, (self.time, key.collection, key.path))
 
     def has_changed(self, scope: Scope, since: int) -> bool:
-        """Whether something in a scope was changed after a moment."""
+        """Whether any document in a scope changed after a moment."""
         [[found]] = self._connection.execute(_CHANGED, {**scope._asdict(), "since": since})
         return bool(found)
 
 
 class Store:
-    """The database's file, for one process."""
+    """Database in a file, for one process at a time: InUseError if another has it open."""
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -131,21 +132,21 @@ class Store:
         self._connections: list[sqlite3.Connection] = []
         self._writing = threading.Lock()
         self._ticking = threading.Lock()
-        self._pending: int | None = None  # the time of a change that is on its way
+        self._pending: int | None = None  # time of the change in progress
         self._last: int
         self._purged = 0
         self._writer = self._connect()
         # Rows of a kilobyte or two stay on one page, whose size can be set only while the file is empty.
         self._writer.execute("pragma page_size = 16384")
         self._writer.execute("pragma journal_mode = wal")
-        # Random ids touch a page each: the more writes a checkpoint takes in, the fewer pages it moves twice.
+        # Random ids touch a page each: the more writes one checkpoint covers, the fewer pages are copied twice.
         self._writer.execute("pragma wal_autocheckpoint = 4000")
         self._writer.executescript(_SCHEMA)
         [[self._last]] = self._writer.execute("select time from clock")
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[Change]:
-        """A change, durable at the end of the block, and undone if it fails."""
+        """Begin a change, which is durable at the end of the block and undone if the block fails."""
         with self._writing:
             with self._ticking:
                 self._pending = self._tick()
@@ -164,7 +165,7 @@ class Store:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection to read with."""
+        """Lend a connection to read with."""
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -175,18 +176,18 @@ class Store:
             self._idle.append(connection)
 
     def now(self) -> int:
-        """A moment that no change is going to touch any more."""
+        """Latest moment that no change can touch any more."""
         with self._ticking:
             return self._tick() if self._pending is None else self._pending - 1
 
     def as_of(self, moment: int) -> int:
-        """A moment that a client asked for, once no change is going to touch it any more.
+        """The moment that a client asked for, after waiting until no change can touch it any more.
 
         Raises:
             FirestoreError: it lies in the future, or more than an hour back.
         """
         if moment > self.now():
-            with self._writing:  # it may lie after a change that is on its way
+            with self._writing:  # it may lie after a change in progress
                 if moment > self.now():
                     raise invalid("the requested read_time cannot be in the future")
         if moment < self.now() - KEPT:
@@ -197,13 +198,13 @@ class Store:
         return moment
 
     def get(self, connection: sqlite3.Connection, key: Key, at: int) -> bytes | None:
-        """A document as of a moment, encoded."""
+        """Encoded document as of a moment; None if it did not exist."""
         sql = f"select document from versions where collection = :collection and path = :path and {LIVES}"
         row = connection.execute(sql, {"collection": key.collection, "path": key.path, "at": at}).fetchone()
         return row[0] if row else None
 
     def close(self) -> None:
-        """End what runs, and free the file; what is acknowledged is on disk already."""
+        """Interrupt running reads and release the file; acknowledged writes are on disk already."""
         for connection in self._connections:
             connection.interrupt()
         with self._writing:
@@ -215,7 +216,7 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         # A call's thread may change between its messages; each connection serves one call at a time.
         connection = sqlite3.connect(self._file, timeout=60, isolation_level=None, check_same_thread=False)
-        connection.execute("pragma synchronous = normal")  # outlives the process; only a power cut can lose the end
+        connection.execute("pragma synchronous = normal")  # only a power cut can lose the last writes
         self._connections.append(connection)
         return connection
 

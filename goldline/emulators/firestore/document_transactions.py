@@ -1,6 +1,6 @@
-"""Transactions, the optimistic way: a commit is refused if something that was read has changed since.
+"""Transactions with optimistic concurrency: a commit is refused if anything that was read has changed since.
 
-The client's @transactional tries again then. Firestore itself can work so:
+The client's @transactional then retries. Firestore itself has this mode:
 https://firebase.google.com/docs/firestore/transaction-data-contention
 """
 
@@ -20,17 +20,17 @@ _LIFETIME = 270 * MICROS
 
 @dataclass
 class Transaction:
-    """What a transaction has read, all of it as of its beginning."""
+    """A transaction: the moment `at` that it reads as of, its beginning, and the scopes that it has read."""
 
     at: int
     read_only: bool
     seen: set[Scope] = field(default_factory=set)
 
     def check(self, change: Change, *, writes: bool) -> None:
-        """Check that it can be committed by a change.
+        """Make sure that a change may commit the transaction; `writes`: the commit has writes.
 
         Raises:
-            FirestoreError: it cannot.
+            FirestoreError: something that it read has changed, or it is read-only and has writes.
         """
         if self.read_only:
             if writes:
@@ -41,14 +41,14 @@ class Transaction:
 
 
 class Transactions:
-    """The transactions that are open."""
+    """Open transactions, by id; old ones are forgotten after 270 s."""
 
     def __init__(self) -> None:
         self._open: dict[bytes, Transaction] = {}
         self._lock = threading.Lock()
 
     def begin(self, at: int, *, read_only: bool) -> bytes:
-        """Open a transaction; its id."""
+        """Open a transaction that reads as of a moment; returns its id."""
         made = secrets.token_bytes(16)
         with self._lock:
             for old in [key for key, known in self._open.items() if known.at < at - _LIFETIME]:
@@ -57,20 +57,20 @@ class Transactions:
         return made
 
     def get(self, transaction_id: bytes) -> Transaction:
-        """An open transaction.
+        """Open transaction of an id.
 
         Raises:
-            FirestoreError: there is none, or no longer.
+            FirestoreError: it does not exist, or no longer.
         """
         if (found := self._open.get(transaction_id)) is None:
             raise invalid("the transaction is invalid or closed")
         return found
 
     def end(self, transaction_id: bytes) -> None:
-        """Forget a transaction.
+        """Close a transaction.
 
         Raises:
-            FirestoreError: there is none, or no longer.
+            FirestoreError: it does not exist, or no longer.
         """
         with self._lock:
             if self._open.pop(transaction_id, None) is None:

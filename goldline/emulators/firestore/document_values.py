@@ -1,8 +1,8 @@
-"""Values as bytes that sort as Firestore sorts values, and are equal where Firestore finds the values equal.
+"""Encoding of values as bytes that sort, and are equal, as Firestore sorts and compares the values.
 
-null < booleans < NaN < numbers < timestamps < text < bytes < references < points < arrays < vectors < maps. Whole
-numbers and doubles are compared together, by their exact amounts. No encoding is the beginning of another, so
-encodings can be joined to sort by several fields, and inverted bit by bit to sort downwards.
+null < booleans < NaN < numbers < timestamps < text < bytes < references < points < arrays < vectors < maps. Integers
+and doubles are compared by their exact values. No encoding is a prefix of another, so encodings can be concatenated to
+sort by several fields, and inverted bit by bit to sort in descending order.
 https://firebase.google.com/docs/firestore/manage-data/data-types#value_type_ordering
 """
 
@@ -27,29 +27,29 @@ _VECTOR_TYPE = "__vector__"
 
 
 def encode(value: Proto) -> bytes:
-    """A value as bytes that sort as the value does.
+    """Encode a Value message.
 
     Raises:
-        FirestoreError: the value is of no kind.
+        FirestoreError: the value has no type.
     """
     kind = value.WhichOneof("value_type")
     if (encoder := _ENCODERS.get(kind)) is None:
-        raise invalid("a value of no kind")
+        raise invalid("a value without a type")
     return encoder(getattr(value, kind))
 
 
 def encode_reference(name: str) -> bytes:
-    """A document's name as the value that a reference to it has."""
+    """Encode a document's name like a reference value to the document."""
     return _REFERENCE + reference(name)
 
 
 def inverted(encoded: bytes) -> bytes:
-    """Bytes that sort the other way round."""
+    """Encoding that sorts in the opposite order."""
     return encoded.translate(_INVERTED)
 
 
 def same_kind(encoded: bytes, other: bytes) -> bool:
-    """Whether two encoded values can be compared by a range filter."""
+    """Whether two encoded values are of one type, so that a range filter can compare them."""
     return encoded[:1] == other[:1]
 
 
@@ -60,7 +60,7 @@ def _number(number: float) -> bytes:
 
 
 def _amount(number: float) -> bytes:
-    """The greatest double that is not above the number, then what remains; a whole number's double may be inexact."""
+    """Encode the greatest double not above the number, then the rest: doubles cannot hold every integer."""
     below = float(number)
     rest = 0
     if isinstance(number, int):

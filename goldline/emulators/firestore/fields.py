@@ -1,4 +1,4 @@
-"""Fields of documents, found, changed and checked by their paths."""
+"""Access to fields of documents by path, and checks of fields before they are stored."""
 
 import re
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ NAME: Path = ("__name__",)
 _SEGMENT = re.compile(r"([a-zA-Z_][a-zA-Z_0-9]*)|`((?:[^`\\]|\\.)+)`", re.DOTALL)
 _RESERVED = re.compile(r"__.*__", re.DOTALL)
 _VECTOR_NAMES = {"__type__"}
-_SUSPECT = {"", "_"}  # how empty and reserved names begin
+_SUSPECT = {"", "_"}  # first characters of empty and reserved names
 _PLAIN = {
     "null_value",
     "boolean_value",
@@ -30,10 +30,10 @@ _SECONDS_MIN, _SECONDS_MAX = -62135596800, 253402300799  # the years 1 to 9999
 
 @lru_cache(maxsize=4096)
 def parse(path: str) -> Path:
-    """The segments of a path as a request spells it: plain ones, or quoted in backticks.
+    """Segments of a path as written in a request: separated by dots, and quoted in backticks where needed.
 
     Raises:
-        FirestoreError: it is not a path.
+        FirestoreError: it is not a valid path.
     """
     segments: list[str] = []
     position = 0
@@ -48,16 +48,16 @@ def parse(path: str) -> Path:
 
 
 def find(fields: Proto, path: Path) -> Proto | None:
-    """The value at a path; None if there is none."""
+    """Value at a path; None if there is none."""
     for segment in path[:-1]:
         if segment not in fields or not fields[segment].HasField("map_value"):
             return None
         fields = fields[segment].map_value.fields
-    return fields.get(path[-1])  # it does not make one, as indexing would
+    return fields.get(path[-1])  # indexing would create it
 
 
 def place(fields: Proto, path: Path) -> Proto:
-    """The value at a path, made if there is none; what is no map on the way becomes one."""
+    """Value at a path, created if there is none; values on the way that are no maps become maps."""
     for segment in path[:-1]:
         inner = fields[segment].map_value
         inner.SetInParent()
@@ -66,7 +66,7 @@ def place(fields: Proto, path: Path) -> Proto:
 
 
 def remove(fields: Proto, path: Path) -> None:
-    """Remove what is at a path, if anything is."""
+    """Remove the value at a path, if there is one."""
     for segment in path[:-1]:
         if segment not in fields or not fields[segment].HasField("map_value"):
             return
@@ -76,7 +76,7 @@ def remove(fields: Proto, path: Path) -> None:
 
 
 def project(document: Proto, paths: Iterable[Path]) -> Proto:
-    """A document with the fields at some paths alone."""
+    """Copy of a document with only the fields at the given paths."""
     chosen = Document()
     chosen.CopyFrom(document)
     chosen.ClearField("fields")
@@ -87,15 +87,15 @@ def project(document: Proto, paths: Iterable[Path]) -> Proto:
 
 
 def settle(fields: Proto) -> None:
-    """Check what a client wants to store, and cut its timestamps to the microseconds that Firestore keeps.
+    """Check fields before they are stored, and cut timestamps to microseconds, as Firestore does.
 
     Raises:
-        FirestoreError: Firestore does not store it.
+        FirestoreError: Firestore does not store such a name or value.
     """
-    for name in fields:  # each value of each write comes by here: plain ones are let through at once
+    for name in fields:  # runs for each value of each write, so plain ones are skipped at once
         if name[:1] in _SUSPECT:
             _check_name(name)
-        value = fields[name]  # half as long as items() takes
+        value = fields[name]  # takes half the time of items()
         if (kind := value.WhichOneof("value_type")) not in _PLAIN:
             _settle_value(value, kind)
 
@@ -119,7 +119,7 @@ def _settle_value(value: Proto, kind: str | None) -> None:
                     _settle_value(item, kind)
         case "timestamp_value":
             _settle_timestamp(value.timestamp_value)
-        case _:  # those of pipelines, too
+        case _:  # also the types that only pipelines use
             raise invalid(f"cannot store a value of type {kind}")
 
 

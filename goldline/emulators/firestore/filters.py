@@ -1,4 +1,4 @@
-"""Filters of queries, made into functions of a document.
+"""Filters of queries, turned into predicates of a document.
 
 https://firebase.google.com/docs/firestore/query-data/queries
 """
@@ -15,7 +15,7 @@ from goldline.emulators.firestore.messages import Proto
 
 type Predicate = Callable[[Proto], bool]
 
-# By their numbers in StructuredQuery.FieldFilter.Operator and UnaryFilter.Operator.
+# Numbers in StructuredQuery.FieldFilter.Operator, UnaryFilter.Operator and CompositeFilter.Operator.
 _LESS, _LESS_OR_EQUAL, _GREATER, _GREATER_OR_EQUAL, _EQUAL, _NOT_EQUAL = 1, 2, 3, 4, 5, 6
 _ARRAY_CONTAINS, _IN, _ARRAY_CONTAINS_ANY, _NOT_IN = 7, 8, 9, 10
 _IS_NAN, _IS_NULL, _IS_NOT_NAN, _IS_NOT_NULL = 2, 3, 4, 5
@@ -30,11 +30,11 @@ _NEGATIONS = {_NOT_EQUAL, _NOT_IN}
 _UNARY_NEGATIONS = {_IS_NOT_NAN, _IS_NOT_NULL}
 # https://firebase.google.com/docs/firestore/query-data/queries#limits_on_or_queries
 _LIST_MAX = {_IN: 30, _ARRAY_CONTAINS_ANY: 30, _NOT_IN: 10}
-_UNKNOWN = frozenset((values.NULL, values.NAN))  # equal to nothing inside a list of values
+_UNKNOWN = frozenset((values.NULL, values.NAN))  # in a list of values these equal nothing
 
 
 def field_value(document: Proto, path: Path) -> bytes | None:
-    """The encoded value of a document's field, or of its name; None if it has none."""
+    """Encoded value of a document's field, or of its name; None if it lacks the field."""
     if path == NAME:
         return values.encode_reference(document.name)
     value = fields.find(document.fields, path)
@@ -42,7 +42,7 @@ def field_value(document: Proto, path: Path) -> bytes | None:
 
 
 def conjuncts(where: Proto) -> list[Proto]:
-    """The filters that all must hold."""
+    """Filters that must all hold: a conjunction's parts, else the filter itself."""
     match where.WhichOneof("filter_type"):
         case None:
             return []
@@ -52,7 +52,7 @@ def conjuncts(where: Proto) -> list[Proto]:
 
 
 def name_range(where: Proto) -> tuple[bytes, bytes] | None:
-    """For a filter that bounds the name: the paths that pass, from one to before another; None for any other filter."""
+    """Range of paths, low (inclusive) to high (exclusive), that a filter on the name passes; None for other filters."""
     wanted = where.field_filter
     if where.WhichOneof("filter_type") != "field_filter" or fields.parse(wanted.field.field_path) != NAME:
         return None
@@ -69,7 +69,7 @@ def name_range(where: Proto) -> tuple[bytes, bytes] | None:
 
 
 def inequality_fields(where: Proto) -> set[str]:
-    """The fields that are filtered by a range or a negation: Firestore sorts by them."""
+    """Fields in range filters and negations, by which Firestore sorts implicitly."""
     match where.WhichOneof("filter_type"):
         case "composite_filter":
             return {path for part in where.composite_filter.filters for path in inequality_fields(part)}
@@ -81,20 +81,20 @@ def inequality_fields(where: Proto) -> set[str]:
 
 
 def check(where: Proto) -> None:
-    """Check what only the whole filter shows.
+    """Check a filter as a whole.
 
     Raises:
-        FirestoreError: it has two negations.
+        FirestoreError: it has more than one negation.
     """
     if _negations(where) > 1:
         raise invalid("only a single 'NOT_EQUAL', 'NOT_IN', 'IS_NOT_NAN', or 'IS_NOT_NULL' filter allowed per query")
 
 
 def predicate(wanted: Sequence[Proto]) -> Predicate:
-    """Whether a document passes all of some filters.
+    """Predicate that is true for documents that pass all of the filters.
 
     Raises:
-        FirestoreError: one of them is wrong.
+        FirestoreError: a filter is invalid.
     """
     tests = [_predicate(part) for part in wanted]
     return lambda document: all(test(document) for test in tests)
@@ -110,7 +110,7 @@ def _predicate(where: Proto) -> Predicate:
             return _field_predicate(where.field_filter)
         case "unary_filter":
             return _unary_predicate(where.unary_filter)
-    raise invalid("a filter of no kind, or a composite filter without filters or operator")
+    raise invalid("a filter without a type, or a composite filter without filters or operator")
 
 
 def _field_predicate(wanted: Proto) -> Predicate:
@@ -182,10 +182,10 @@ def _name(value: Proto) -> bytes:
 
 
 def checked_reference(value: Proto) -> str:
-    """The name that a filter or a cursor on names holds.
+    """Document name in the value of a filter or cursor on __name__.
 
     Raises:
-        FirestoreError: it holds something else.
+        FirestoreError: the value is not a reference.
     """
     if not value.HasField("reference_value"):
         raise invalid("a filter or cursor on __name__ takes a reference to a document")

@@ -1,10 +1,10 @@
-"""What the server refuses."""
+"""Errors that the server answers with."""
 
 import grpc
 
 
 class FirestoreError(Exception):
-    """A request that is answered with a status other than OK."""
+    """A request's failure: the gRPC status and message to answer with."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
@@ -13,10 +13,10 @@ class FirestoreError(Exception):
 
 
 def invalid(message: str) -> FirestoreError:
-    """The request is wrong by itself, whatever the database holds."""
+    """Error for a request that is invalid whatever the database holds: INVALID_ARGUMENT."""
     return FirestoreError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
 def unimplemented(what: str) -> FirestoreError:
-    """The request asks for what this server has not."""
+    """Error for a feature that this server lacks: UNIMPLEMENTED."""
     return FirestoreError(grpc.StatusCode.UNIMPLEMENTED, f"goldline's embedded Firestore has no {what}")

@@ -1,7 +1,7 @@
-"""Names of documents as bytes that sort as Firestore sorts names: by path, segment by segment.
+"""Encoding of document names as bytes that sort as Firestore sorts names: by path, segment by segment.
 
-An encoded segment ends with a mark, so that `a` comes before `ab`, and so that all descendants of a path are one range
-of bytes. Numeric ids (`__id7__`) come before the others, by their number; the others by their UTF-8 bytes.
+An encoded segment ends with a terminator, so that `a` sorts before `ab`, and all descendants of a path are one range of
+bytes. Numeric ids (`__id7__`) sort first, by number; the others by their UTF-8 bytes.
 https://firebase.google.com/docs/firestore/manage-data/data-types#value_type_ordering
 """
 
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from goldline.emulators.firestore.grpc_errors import invalid
 
-AFTER = b"\xff"  # past everything that begins with the bytes before it
-_END = b"\x00"  # of a whole name: it sorts before the mark that begins a further segment
+AFTER = b"\xff"  # appended to a prefix, it sorts after all that begin with the prefix
+_END = b"\x00"  # end of a whole name; sorts before the first byte of a further segment
 _NUMERIC, _TEXT = b"\x01", b"\x02"
 _NUMERIC_ID = re.compile(r"__id(-?(?:0|[1-9]\d{0,18}))__", re.ASCII)
 _RESERVED_ID = re.compile(r"__.*__", re.DOTALL)
@@ -22,7 +22,7 @@ _INT64_OFFSET = 1 << 63
 
 
 class Key(NamedTuple):
-    """Where a document is stored."""
+    """Key under which a document is stored."""
 
     collection: str  # the id of the collection that holds it, for collection groups
     path: bytes
@@ -30,10 +30,10 @@ class Key(NamedTuple):
 
 
 def document_key(name: str) -> Key:
-    """The key of a document.
+    """Key of a document.
 
     Raises:
-        FirestoreError: it is not the name of a document.
+        FirestoreError: `name` is not a valid name of a document.
     """
     parent, _, document_id = name.rpartition("/")
     collection, depth, prefix = _collection(parent)
@@ -41,23 +41,23 @@ def document_key(name: str) -> Key:
 
 
 def reference(name: str) -> bytes:
-    """A name inside a value or a cursor, ready to be compared with the paths of keys; it needs not be well formed."""
+    """Encode a name from a value or a cursor, comparable with the paths of keys; it is not checked."""
     return _segments(name) + _END
 
 
 def descendants(name: str) -> tuple[bytes, bytes]:
-    """The paths of all that lies under a document, a collection or the root: from one to before another."""
+    """Range of paths, low (inclusive) to high (exclusive), of all below a document, a collection or the root."""
     prefix = _segments(name)
     return prefix + _NUMERIC, prefix + AFTER
 
 
 def depth(name: str) -> int:
-    """The segments of a name."""
+    """Number of segments of a name."""
     return name.count("/") + 1
 
 
 def child(path: bytes, parent: str) -> tuple[str, bytes]:
-    """The segment of a descendant's path that follows its parent's, and what the paths of all under it begin with."""
+    """Segment that follows the parent in a descendant's path, and the prefix of all paths below that segment."""
     start = len(_segments(parent))
     end = path.index(b"\x00\x01", start) + 2
     content = path[start + 1 : end - 2].replace(b"\x00\xff", b"\x00")
@@ -67,7 +67,7 @@ def child(path: bytes, parent: str) -> tuple[str, bytes]:
 
 
 def terminated(content: bytes) -> bytes:
-    """Bytes with a mark at their end that sorts before any further byte."""
+    """Bytes with a terminator that sorts before any further byte."""
     return content.replace(b"\x00", b"\x00\xff") + b"\x00\x01"
 
 

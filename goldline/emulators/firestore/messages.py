@@ -1,7 +1,7 @@
-"""Firestore's protobuf messages, without the client library's slower wrappers, and a few pieces of their encoding.
+"""Firestore's protobuf messages without the client library's slower wrappers, and helpers for their encoding.
 
-Encoded messages may be concatenated: fields that follow are merged into the message. So a stored document is the bytes
-of its name and fields, followed by the bytes of its two times, and goes out as it was stored.
+Encoded messages may be concatenated: later fields are merged into the message. So a stored document is the bytes of its
+name and fields followed by those of its two times, and is sent as it was stored.
 https://protobuf.dev/programming-guides/encoding/#last-one-wins
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from google.cloud.firestore_v1.types import document, firestore, query, write
 
-type Proto = Any  # their classes are made at run time, so a type checker does not see them
+type Proto = Any  # protobuf's classes are made at run time, so a type checker does not see them
 
 Document = document.Document.pb()
 Value = document.Value.pb()
@@ -37,39 +37,39 @@ RunAggregationQueryRequest = firestore.RunAggregationQueryRequest.pb()
 RunAggregationQueryResponse = firestore.RunAggregationQueryResponse.pb()
 RunQueryRequest = firestore.RunQueryRequest.pb()
 
-MICROS = 1_000_000
+MICROS = 1_000_000  # per second
 _MESSAGE = 2  # the wire type of a field that holds a message
 
 
 def set_time(timestamp: Proto, micros: int) -> None:
-    """Set a protobuf timestamp to microseconds since 1970."""
+    """Set a Timestamp message to microseconds since 1970."""
     timestamp.seconds, rest = divmod(micros, MICROS)
     timestamp.nanos = rest * 1000
 
 
 def micros_of(timestamp: Proto) -> int:
-    """Microseconds since 1970."""
+    """Microseconds since 1970 of a Timestamp message."""
     return int(timestamp.seconds) * MICROS + int(timestamp.nanos) // 1000
 
 
 def field(number: int, content: bytes) -> bytes:
-    """A field that holds a message; numbers to 15."""
+    """Encoded field that holds an encoded message; field numbers up to 15."""
     return bytes((number << 3 | _MESSAGE,)) + _varint(len(content)) + content
 
 
 @lru_cache(maxsize=1024)  # the documents of a commit share it
 def document_times(created: int, updated: int) -> bytes:
-    """The end of an encoded document: create_time and update_time."""
+    """Encoded create_time and update_time, the end of an encoded document."""
     return field(3, _timestamp(created)) + field(4, _timestamp(updated))
 
 
 def read_time_field(micros: int) -> bytes:
-    """The read_time of a RunQueryResponse."""
+    """Encoded read_time of a RunQueryResponse."""
     return field(3, _timestamp(micros))
 
 
 def document_field(content: bytes) -> bytes:
-    """The document of a RunQueryResponse."""
+    """Encoded field of a RunQueryResponse with an encoded document."""
     return field(1, content)
 
 

@@ -1,7 +1,7 @@
-"""Structured queries, made into SQL over the stored versions.
+"""Translation of structured queries into SQL over the stored versions.
 
-By name, which is how the versions lie, a query streams as it reads. Any other order is sorted by SQLite, which moves
-to disk what does not fit its cache, on keys that are computed here.
+Results by name, the order of storage, are streamed as they are read. Any other order is sorted by SQLite, on disk if
+it exceeds its cache, by keys that are computed here.
 https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#structuredquery
 """
 
@@ -22,13 +22,13 @@ _DESCENDING = 2  # StructuredQuery.Direction
 
 @dataclass(frozen=True)
 class Order:
-    """A sort order; the name is always its last part."""
+    """Sort order; the document's name is always its last part."""
 
-    fields: Sequence[tuple[Path, bool]]  # and whether downwards
+    fields: Sequence[tuple[Path, bool]]  # True: descending
     name_descends: bool
 
     def key(self, document: Proto, path: bytes) -> bytes | None:
-        """What the document sorts by; None if it lacks a field of the order, and so is no result."""
+        """Sort key of a document; None if it lacks a field of the order, and so is no result."""
         parts = []
         for field, descends in self.fields:
             if (value := filters.field_value(document, field)) is None:
@@ -37,7 +37,7 @@ class Order:
         return b"".join(parts) + (values.inverted(path) if self.name_descends else path)
 
     def position(self, cursor: Sequence[Proto]) -> bytes:
-        """What the keys of documents at a cursor begin with."""
+        """Prefix of the sort keys of documents at a cursor."""
         parts = []
         for value, (field, descends) in zip(cursor, [*self.fields, (NAME, self.name_descends)], strict=False):
             part = reference(filters.checked_reference(value)) if field == NAME else values.encode(value)
@@ -46,7 +46,7 @@ class Order:
 
 
 class Selection:
-    """Which documents are results, and what they sort by."""
+    """Selection of results: a filter, fields that must be there, and bounds of the sort key."""
 
     def __init__(
         self, passes: filters.Predicate, needed: Sequence[Path], order: Order, bounds: tuple[bytes, bytes]
@@ -58,8 +58,8 @@ class Selection:
         self._last: tuple[bytes, bytes | None] | None = None
 
     def key(self, path: bytes, encoded: bytes) -> bytes | None:
-        """What a stored document sorts by; None if it is no result."""
-        # SQLite asks twice, to filter and to sort; a statement sees one version of a path.
+        """Sort key of a stored document; None if it is no result."""
+        # SQLite calls it twice, to filter and to sort; a statement sees one version of a path.
         if self._last is None or self._last[0] != path:
             self._last = path, self._key(path, Document.FromString(encoded))
         return self._last[1]
@@ -73,7 +73,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Plan:
-    """A query, ready to be run."""
+    """A query that is ready to run; moments are in microseconds since 1970."""
 
     scope: Scope
     depth: int | None
@@ -84,11 +84,11 @@ class Plan:
     mask: Sequence[Path] | None
 
     def rows(self, connection: sqlite3.Connection, at: int, columns: str = "document") -> sqlite3.Cursor:
-        """The results as of a moment, in order."""
+        """Results as of a moment, in order."""
         return self._run(connection, self._sql(columns), at)
 
     def count(self, connection: sqlite3.Connection, at: int) -> int:
-        """How many results there are as of a moment."""
+        """Number of results as of a moment."""
         [[count]] = self._run(connection, f"select count(*) from ({self._sql('1')})", at)
         return int(count)
 
@@ -111,15 +111,15 @@ class Plan:
 
 
 def plan(parent: str, query: Proto, needed: Sequence[Path] = ()) -> Plan:
-    """Make a query ready to be run.
+    """Plan a query.
 
     Args:
-        parent: the document, or the root, whose collections are queried.
-        query: the query.
+        parent: name of the document, or of the root, whose collections are queried.
+        query: StructuredQuery message.
         needed: fields that a result must have.
 
     Raises:
-        FirestoreError: the query is wrong, or asks for what is not implemented.
+        FirestoreError: the query is invalid, or needs what is not implemented.
     """
     _check(query)
     parts = filters.conjuncts(query.where)
@@ -156,7 +156,7 @@ def _check(query: Proto) -> None:
 
 
 def _collections(parent: str, query: Proto) -> tuple[str, int | None, tuple[bytes, bytes]]:
-    """The id of the collections, the depth of their documents unless it varies, and the range of their paths."""
+    """Id of the collections, depth of their documents (None if it varies), and range of their paths."""
     selector = query.from_[0] if query.from_ else None
     collection = selector.collection_id if selector else ""
     if selector and selector.all_descendants:
@@ -165,10 +165,10 @@ def _collections(parent: str, query: Proto) -> tuple[str, int | None, tuple[byte
 
 
 def _order(query: Proto) -> Order:
-    """The order that a query asks for, and what Firestore adds to it.
+    """Order that a query asks for, with Firestore's implicit additions.
 
-    Fields of range filters and negations that it leaves out follow by name, the document's name comes last, and both
-    go in the last direction asked for.
+    Fields of range filters and negations that it leaves out follow in order of their names, then the document's name,
+    all in the last direction given.
     """
     wanted = [(fields.parse(part.field.field_path), part.direction == _DESCENDING) for part in query.order_by]
     descends = wanted[-1][1] if wanted else False
@@ -181,7 +181,7 @@ def _order(query: Proto) -> Order:
 
 
 def _key_bounds(query: Proto, order: Order) -> tuple[bytes, bytes]:
-    """What the cursors ask of the sort keys of results: from one to before another."""
+    """Range of sort keys, low (inclusive) to high (exclusive), within the query's cursors."""
     low, high = b"", AFTER
     if query.HasField("start_at"):
         low = order.position(query.start_at.values) + (b"" if query.start_at.before else AFTER)
@@ -191,7 +191,7 @@ def _key_bounds(query: Proto, order: Order) -> tuple[bytes, bytes]:
 
 
 def _name_bounds(query: Proto, order: Order) -> tuple[bytes, bytes]:
-    """What the cursors of a query by name ask of the paths; everything passes if the query has another order."""
+    """Range of paths within the cursors of a query by name; all paths if the query has another order."""
     low, high = b"", AFTER
     if order.fields:
         return low, high
@@ -204,7 +204,7 @@ def _name_bounds(query: Proto, order: Order) -> tuple[bytes, bytes]:
 
 
 def _bound(cursor: Proto, order: Order) -> bytes:
-    # Upwards, "before" a name is below it; downwards, above it.
+    # In ascending order "before" a name is below it; in descending order, above it.
     path = reference(filters.checked_reference(cursor.values[0]))
     return path if cursor.before != order.name_descends else path + AFTER
 

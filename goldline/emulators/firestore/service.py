@@ -1,4 +1,4 @@
-"""The calls of google.firestore.v1.Firestore that Google's Python client makes; the others answer UNIMPLEMENTED.
+"""gRPC service google.firestore.v1.Firestore: the calls of Google's Python client; all others are UNIMPLEMENTED.
 
 https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1
 """
@@ -21,10 +21,10 @@ from goldline.emulators.firestore.messages import Document, Proto, micros_of, se
 
 NAME = "google.firestore.v1.Firestore"
 REFUSED = ("CreateDocument", "DeleteDocument", "ExecutePipeline", "GetDocument", "Listen", "UpdateDocument", "Write")
-PARTITION_MIN = 128  # documents: where users of Firestore saw it stop to split; the reference gives no figure
-PAGE_MAX = 300  # documents that Firestore lists at once
+PARTITION_MIN = 128  # documents of the smallest partition, as users have seen it; the reference gives no number
+PAGE_MAX = 300  # documents in one page of a listing
 
-# The first path under a parent, over all ids of collections: each id is one seek.
+# First path below a parent, over all ids of collections: one index seek per id.
 _FIRST_PATH = f"""
 with recursive ids (id) as (
     select min(collection) from versions
@@ -37,14 +37,14 @@ select min(path) from (
 
 
 class Service:
-    """The calls, over a store."""
+    """Calls of the service, over a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._transactions = Transactions()
 
     def handlers(self) -> dict[str, grpc.RpcMethodHandler]:
-        """The calls by name."""
+        """gRPC handlers by name of the call."""
         return {
             "BatchGetDocuments": _streaming(self.batch_get_documents, messages.BatchGetDocumentsRequest),
             "BatchWrite": _unary(self.batch_write, messages.BatchWriteRequest),
@@ -73,7 +73,7 @@ class Service:
         return response
 
     def batch_write(self, request: Proto) -> Proto:
-        """Apply writes, each by itself."""
+        """Apply writes independently; each has a status of its own."""
         if len(set(map(writes.target, request.writes))) < len(request.writes):
             raise invalid("the same document cannot be written more than once in a single request")
         response = messages.BatchWriteResponse()
@@ -94,12 +94,12 @@ class Service:
         return messages.BeginTransactionResponse(transaction=opened)
 
     def rollback(self, request: Proto) -> Proto:
-        """Forget a transaction."""
+        """Close a transaction without a commit."""
         self._transactions.end(request.transaction)
         return Empty()
 
     def batch_get_documents(self, request: Proto) -> Iterator[bytes]:
-        """Get documents, in the order asked for."""
+        """Stream documents in the order of the request, missing ones as such."""
         at, transaction = self._moment(request)
         mask = _mask(request)
         response = messages.BatchGetDocumentsResponse()
@@ -147,7 +147,7 @@ class Service:
         yield response.SerializeToString()
 
     def partition_query(self, request: Proto) -> Proto:
-        """Split a collection group into ranges of names."""
+        """Names that split a collection group into ranges of about equal size."""
         query = request.structured_query
         if request.partition_count < 1 or not query.from_ or not query.from_[0].all_descendants:
             raise invalid("a partition query splits a collection group into one partition or more")
@@ -164,7 +164,7 @@ class Service:
         return response
 
     def list_documents(self, request: Proto) -> Proto:
-        """List the documents of a collection; missing ones too, if they have descendants and are asked for."""
+        """List the documents of a collection, and on request missing ones that have descendants."""
         if request.order_by or not request.collection_id:
             raise unimplemented("ListDocuments with order_by or without a collection")
         collection = f"{request.parent}/{request.collection_id}"
@@ -204,7 +204,7 @@ class Service:
         return at
 
     def _moment(self, request: Proto) -> tuple[int, Transaction | None]:
-        """The moment that a request reads as of, and its transaction."""
+        """Moment that a request reads as of, and its transaction."""
         match request.WhichOneof("consistency_selector"):
             case "transaction":
                 transaction = self._transactions.get(request.transaction)
@@ -230,7 +230,7 @@ class Service:
 
 
 def _children(connection: sqlite3.Connection, parent: str, at: int, token: str) -> Iterator[tuple[str, str]]:
-    """The next segments of all names under a name, in order, each with the token of the page that begins after it."""
+    """Child segments of a name in order, each with the token of the page that begins after it."""
     low, high = keys.descendants(parent)
     low = bytes.fromhex(token) if token else low
     while True:

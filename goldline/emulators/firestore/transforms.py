@@ -1,4 +1,4 @@
-"""Changes that the server computes from what a field holds.
+"""Field transforms: changes that the server computes from a field's current value.
 
 https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#fieldtransform
 """
@@ -15,10 +15,10 @@ _NUMERIC = ("integer_value", "double_value")
 
 
 def transform(document: Proto, wanted: Proto, now: int) -> Proto:
-    """Apply a transform to a document; what the write's result tells of it.
+    """Apply a transform to a document, at the moment `now`; returns the value for the write's result.
 
     Raises:
-        FirestoreError: it is not one of Firestore's, or its operand is of the wrong kind.
+        FirestoreError: the transform is unknown, or its operand is of the wrong type.
     """
     field = fields.place(document.fields, fields.parse(wanted.field_path))
     match kind := wanted.WhichOneof("transform_type"):

@@ -1,4 +1,4 @@
-"""Writes as Commit and BatchWrite bring them.
+"""Writes of Commit and BatchWrite requests.
 
 https://cloud.google.com/firestore/docs/reference/rpc/google.firestore.v1#write
 """
@@ -12,16 +12,16 @@ from goldline.emulators.firestore.keys import document_key
 from goldline.emulators.firestore.messages import Document, Proto, WriteResult, micros_of, set_time
 from goldline.emulators.firestore.transforms import transform
 
-# Firestore counts in its own way, and the name apart; this is close to it.
+# Close to Firestore's own count, which treats the name separately.
 # https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields
 DOCUMENT_BYTES_MAX = 1 << 20
 
 
 def apply(change: Change, write: Proto) -> Proto:
-    """Apply a write; its result.
+    """Apply a write; returns its WriteResult.
 
     Raises:
-        FirestoreError: the write is wrong, or the document is not as its precondition wants it; nothing was changed.
+        FirestoreError: the write is invalid, or its precondition fails; nothing was changed.
     """
     match write.WhichOneof("operation"):
         case "update":
@@ -33,7 +33,7 @@ def apply(change: Change, write: Proto) -> Proto:
 
 
 def target(write: Proto) -> str:
-    """The name of the document that a write is about."""
+    """Name of the document that a write changes."""
     return str(write.update.name or write.delete)
 
 
