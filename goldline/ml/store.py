@@ -47,13 +47,8 @@ class Trained:
 
     def summary(self) -> dict[str, str | float]:
         """Metadata of the model's artifact."""
-        signature = self.signature
-        return {
-            "name": signature.name,
-            "version": signature.version,
-            "kind": signature.kind,
-            "floor": self.floor,
-        }
+        s = self.signature
+        return {"name": s.name, "version": s.version, "kind": s.kind, "floor": self.floor}
 
 
 @dataclass(frozen=True)

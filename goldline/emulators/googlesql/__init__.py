@@ -1,7 +1,7 @@
-"""Google's own analyser and reference executor of GoogleSQL, as the judge of the project's SQL.
+"""ZetaSQL, Google's own analyser and reference executor of GoogleSQL, set to BigQuery's dialect.
 
-PyPI's `zetasql` carries them as one WebAssembly module. `Analyser` resolves SQL against tables' columns as BigQuery
-does, names and types included; `Executor` runs a SELECT on small tables given as Python rows.
+PyPI's `zetasql` ships it as one WebAssembly module. `Analyser` resolves SQL against tables' columns as BigQuery does,
+names and types included; `Executor` runs a SELECT on small tables given as Python rows.
 """
 
 from goldline.emulators.googlesql.analyse import Analyser, SqlError, Statement

@@ -1,4 +1,4 @@
-"""The analyser: does this SQL hold against these tables, and what does it give."""
+"""Analyser: whether SQL is valid against the columns of tables, and the columns of its result."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from goldline.emulators.googlesql.sql_types import Field, SqlType
 
 __all__ = ["PARAMETERS", "Analyser", "SqlError", "Statement", "add_table"]
 
-# What a table's SELECT may be given. Declared, so that a misspelt name is an error.
+# Query parameters of a table's SELECT, with their types. Declared, so that a misspelt name is an error.
 PARAMETERS: Mapping[str, str] = {"run_date": "DATE", "since": "DATE", "lookback_start": "DATE"}
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement that holds.
+    """A valid statement.
 
     Attributes:
-        kind: what it is: `query`, `merge`, `create`, ...
-        columns: what a query gives.
+        kind: `query`, `merge`, `create`, ...
+        columns: columns of a query's result; empty for other kinds.
     """
 
     kind: str
@@ -34,9 +34,9 @@ class Statement:
 
 
 class Analyser:
-    """Resolves SQL against tables as BigQuery does: names, types, functions.
+    """Resolver of SQL against tables, given as fields by `dataset.table`: names, types, functions, as in BigQuery.
 
-    Tables are known as `silver.t`, as `project.silver.t`, and by either name back-ticked whole.
+    SQL may name a table `silver.t` or `project.silver.t`, and either name may be back-ticked whole.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class Analyser:
         self._whole: dict[str, tuple[str, frozenset[str]]] = {}
 
     def resolve(self, sql: str, parameters: Mapping[str, str] = PARAMETERS) -> list[Field]:
-        """The columns that a query gives.
+        """Columns of a query's result; `parameters` are types by name.
 
         Raises:
-            SqlError: the text is not one query that holds; with line and column where they are known.
+            SqlError: the text is not exactly one valid query; with line and column where they are known.
         """
         statement = self.statement(sql, parameters)
         if statement.kind != "query":
@@ -60,10 +60,10 @@ class Analyser:
         return list(statement.columns)
 
     def statement(self, sql: str, parameters: Mapping[str, str] = PARAMETERS) -> Statement:
-        """What one statement of any kind is.
+        """Kind, and for a query the columns, of one statement; `parameters` are types by name.
 
         Raises:
-            SqlError: it does not hold; with line and column where they are known.
+            SqlError: the statement is invalid; with line and column where they are known.
         """
         resolved = self._analyse(sql, self.session.options(parameters))
         node = resolved.WhichOneof("node")
@@ -75,7 +75,7 @@ class Analyser:
         """The same query with each table's name back-ticked whole, and the tables that it reads.
 
         Raises:
-            SqlError: the query does not hold.
+            SqlError: the query is invalid.
         """
         if sql not in self._whole:
             options = self.session.options(PARAMETERS)
@@ -91,7 +91,7 @@ class Analyser:
         return self.session.call("Analyze", request, local_service_pb2.AnalyzeResponse).resolved_statement
 
     def _catalog_id(self) -> int:
-        """The catalog's id in the engine; an engine that took a crashed one's place must be given it again."""
+        """Id of the catalog in the engine; it is registered again when a crashed engine was replaced."""
         starts, known = self._registered
         if starts != self.session.starts:
             request = local_service_pb2.RegisterCatalogRequest(simple_catalog=self._catalog)
@@ -101,7 +101,7 @@ class Analyser:
 
 
 def add_table(catalog: Any, name: str, full_name: str, fields: Sequence[Field]) -> None:  # noqa: ANN401
-    """Add a table to a catalog's message."""
+    """Add a table to a SimpleCatalog message."""
     table = catalog.table.add(name=name, full_name=full_name)
     for field in fields:
         table.column.add(name=field.name, type=field.type.message())
@@ -135,12 +135,12 @@ def _scans(message: Message) -> Iterator[Any]:
 
 
 def _requoted(sql: str, scans: Sequence[Any]) -> str:
-    text = sql.encode()  # places are in bytes
+    text = sql.encode()  # positions are in bytes
     places = {}
     for scan in scans:
         place = scan.parent.parent.parse_location_range
         name = scan.table.full_name
-        # Without an alias of its own a table goes by the last part of its name, which quoting it whole would hide.
+        # The implicit alias of a table is the last part of its name, which back-ticking it whole would hide.
         places[place.start, place.end] = f"`{name}`" if scan.alias else f"`{name}` as `{name.split('.')[-1]}`"
     for (start, end), name in sorted(places.items(), reverse=True):
         text = text[:start] + name.encode() + text[end:]

@@ -1,4 +1,4 @@
-"""BigQuery's dialect of GoogleSQL: which of ZetaSQL's features and functions it has, and which it has besides."""
+"""BigQuery's dialect of GoogleSQL: features and functions of ZetaSQL that it lacks, and those that only it has."""
 
 import re
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from zetasql.wasi._pb2.zetasql.public import options_pb2, type_pb2
 
 from goldline.emulators.googlesql.engine import Engine, EngineCrashError, EngineError
 
-# ZetaSQL can do all of this and BigQuery cannot, by its reference as of 2026. Syntax and types first; functions that
-# come with a feature go with it.
+# Features of ZetaSQL that BigQuery lacks, by its reference as of 2026. Syntax and types first; functions that belong to
+# a feature are off with it.
 # https://cloud.google.com/bigquery/docs/reference/standard-sql/functions-all
 FEATURES_BIGQUERY_LACKS = """
     AGGREGATE_FILTERING ALLOW_SLASH_PATHS ARRAY_EQUALITY ARRAY_GREATEST_LEAST ARRAY_ORDERING CAST_DIFFERENT_ARRAY_TYPES
@@ -29,9 +29,9 @@ FEATURES_BIGQUERY_LACKS = """
     KLL_QUANTILES_EXTRACT_RELATIVE_RANK L1_NORM L2_NORM MANHATTAN_DISTANCE NULLIFZERO_ZEROIFNULL PI_FUNCTIONS PROTO_MAPS
     REPLACE_FIELDS TYPEOF_FUNCTION
 """
-# BigQuery is so, and ZetaSQL is not even when asked for all its features.
+# Features of BigQuery that ZetaSQL leaves off even when asked for all.
 FEATURES_BIGQUERY_HAS = "CREATE_VIEWS_WITH_COLUMN_OPTIONS DISABLE_FLOAT32"
-# Functions that hang on no feature of their own.
+# Functions of ZetaSQL that BigQuery lacks, and that belong to no feature.
 FUNCTIONS_BIGQUERY_LACKS = """
     apply approx_cosine_distance approx_dot_product approx_euclidean_distance array_filter array_first_n array_includes
     array_includes_all array_includes_any array_is_distinct array_last_n array_max array_min array_remove_first_n
@@ -42,7 +42,7 @@ FUNCTIONS_BIGQUERY_LACKS = """
     timestamp_from_unix_millis timestamp_from_unix_seconds to_seconds_interval zstd_compress zstd_decompress_to_bytes
     zstd_decompress_to_string
 """
-# What BigQuery has and ZetaSQL lacks, with what says the same and can be checked.
+# Functions of BigQuery that ZetaSQL lacks, each with an equivalent that can be checked.
 ONLY_IN_BIGQUERY: Mapping[str, str] = {
     "max_by": "any_value(x having max y)",
     "min_by": "any_value(x having min y)",
@@ -53,7 +53,7 @@ FAMILIES_ONLY_IN_BIGQUERY = ("ml.", "ai.", "obj.", "bigframes.", "vector_search"
 
 
 class SqlError(ValueError):
-    """SQL that GoogleSQL refuses, with the place where it does so."""
+    """SQL that ZetaSQL refuses, with line and column, counted from 1, where they are known."""
 
     def __init__(self, message: str, line: int | None = None, column: int | None = None) -> None:
         super().__init__(message if line is None else f"{message} [at {line}:{column}]")
@@ -62,12 +62,12 @@ class SqlError(ValueError):
 
 @cache
 def shared_session(cache_folder: Path) -> "Session":
-    """The process's one session: an engine and its list of functions take 0.1 s to make."""
+    """Session shared by the whole process: an engine and its list of functions take 0.1 s to make."""
     return Session(cache_folder)
 
 
 class Session:
-    """An engine that speaks BigQuery's dialect. It starts another engine where one has crashed."""
+    """Engine set to BigQuery's dialect; a crashed engine is replaced, and `starts` counts them."""
 
     def __init__(self, cache_folder: Path) -> None:
         self._cache_folder = cache_folder
@@ -78,7 +78,7 @@ class Session:
         """Call a method of ZetaSQL's service.
 
         Raises:
-            SqlError: it refused the SQL, or the SQL broke it.
+            SqlError: ZetaSQL refused the SQL, or crashed on it.
         """
         try:
             return self._engine.call(method, request, response)
@@ -90,7 +90,7 @@ class Session:
             raise SqlError(f"cannot be checked here, ZetaSQL itself failed on it: {error}") from error
 
     def options(self, parameters: Mapping[str, str]) -> Any:  # noqa: ANN401, zetasql's messages are untyped
-        """Analyser options with these parameters declared, as type names by parameter name."""
+        """Analyser options that declare query parameters, given as type names by parameter name."""
         options = proto_options_pb2.AnalyzerOptionsProto(
             language_options=self._language,
             default_timezone="UTC",
@@ -117,7 +117,7 @@ class Session:
 
     @cached_property
     def functions(self) -> Any:  # noqa: ANN401
-        """Which built-in functions a catalog gets."""
+        """Built-in functions of a catalog: those of BigQuery's dialect."""
         made = proto_options_pb2.ZetaSQLBuiltinFunctionOptionsProto(language_options=self._language)
         known = self.call("GetBuiltinFunctions", made, local_service_pb2.GetBuiltinFunctionsResponse)
         lacking = [f for f in known.function if ".".join(f.name_path) in FUNCTIONS_BIGQUERY_LACKS.split()]
@@ -126,7 +126,7 @@ class Session:
 
 
 def _features(names: str) -> set[int]:
-    """Raises ValueError where ZetaSQL no longer knows a name."""
+    """Numbers of features by their names; ValueError if ZetaSQL no longer knows one."""
     return {options_pb2.LanguageFeature.Value(f"FEATURE_{name}") for name in names.split()}
 
 
@@ -137,7 +137,7 @@ def _located(text: str) -> SqlError:
 
 
 def _explained(message: str) -> str:
-    """The message, and what is to be done where BigQuery would take what ZetaSQL does not know."""
+    """Message, with advice where BigQuery and ZetaSQL do not have the same function or table."""
     found = re.match(r"(?:Function|Table|Table-valued function) not found: ([\w.]+)", message)
     name = found[1].lower() if found else ""
     if name in ONLY_IN_BIGQUERY:

@@ -1,7 +1,7 @@
-"""ZetaSQL's WebAssembly module, started in milliseconds: compiled once, then mapped from a cache on disk.
+"""Engine: ZetaSQL's WebAssembly module, compiled once, then loaded from a cache on disk in milliseconds.
 
 The package's own client compiles the module at every start (10-20 s) and copies messages byte by byte. It has no hook
-for either, so this is a client of its own: wasmtime's public API around the package's module and its messages.
+for either, so this is another client: wasmtime's public API around the package's module and its messages.
 """
 
 import ctypes
@@ -29,16 +29,16 @@ class EngineError(RuntimeError):
 
 
 class EngineCrashError(RuntimeError):
-    """The module trapped. Its memory is in no known state: start another engine."""
+    """The module trapped, and its memory is in an undefined state: start another engine."""
 
 
 def default_cache() -> Path:
-    """Where the compiled module is kept unless told otherwise: beside what else goldline keeps in this folder."""
+    """Default folder of the compiled module: .goldline/cache in the current folder."""
     return Path(".goldline") / "cache"
 
 
 class Engine:
-    """One running instance of the module. Not safe for threads; instances share the compiled code."""
+    """One running instance of the module. It is not thread-safe; instances share the compiled code."""
 
     def __init__(self, cache_folder: Path) -> None:
         engine, module = _module(cache_folder)
@@ -52,7 +52,7 @@ class Engine:
         if missing := [name for name in EXPORTS if name not in self._exports]:
             raise RuntimeError(
                 f"zetasql {version('zetasql')}: the module no longer exports {', '.join(missing)}; "
-                "goldline/local/googlesql/engine.py was written for 0.1.5"
+                "goldline/emulators/googlesql/engine.py was written for 0.1.5"
             )
         self._memory: Any = self._exports["memory"]
         self._export("_initialize")
@@ -86,13 +86,13 @@ class Engine:
 
     def _export(self, name: str, *arguments: int) -> int:
         result: int | None = self._exports[name](self._store, *arguments)
-        return (result or 0) & 0xFFFFFFFF  # addresses come as signed numbers of 32 bits
+        return (result or 0) & 0xFFFFFFFF  # addresses come as signed 32-bit integers
 
     def _last_error_size(self) -> int:
         return self._export("wasm_get_last_error_size")
 
     def _base(self) -> int:
-        # Asked for anew each time: the memory may have grown and moved.
+        # Read each time: the memory may have grown and moved.
         return ctypes.addressof(self._memory.data_ptr().contents)
 
     def _read(self, address: int, size: int) -> bytes:
@@ -100,7 +100,7 @@ class Engine:
 
 
 def _cause(report: str) -> str:
-    """What a trap's report says behind its backtrace."""
+    """Cause of a trap in its report, without the backtrace."""
     found = re.search(r"wasm trap: .*", report)
     return found[0] if found else report.splitlines()[0]
 

@@ -1,4 +1,4 @@
-"""The reference executor: what a SELECT gives on small tables, by GoogleSQL's own definition."""
+"""Reference executor: runs a SELECT on small tables, by GoogleSQL's own definition."""
 
 import datetime
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Relation:
-    """A small table: its columns, and its rows as normal values (see values.normal)."""
+    """A small table: its columns, and its rows as normalised values (see sql_values.normal)."""
 
     fields: tuple[Field, ...]
     rows: tuple[Row, ...] = ()
 
     @classmethod
     def of(cls, name: str, fields: Sequence[Field], rows: Sequence[Row]) -> Self:
-        """Read rows as YAML gives them: missing columns are NULL.
+        """Relation of rows as YAML gives them; missing columns are NULL, and `name` is for errors.
 
         Raises:
             NotOfTypeError: a column is unknown, or a value is not of its column's type.
@@ -34,10 +34,9 @@ class Relation:
 
 
 class Executor:
-    """Runs SELECTs on tables that are given as rows.
+    """Executor of SELECTs on tables that are given as rows.
 
-    It runs the functions whose result GoogleSQL defines; the approximate ones (APPROX_QUANTILES, HLL_COUNT) and
-    geography it analyses only.
+    Approximate functions (APPROX_QUANTILES, HLL_COUNT) and geography can be analysed but not run.
     """
 
     def __init__(self, analyser: Analyser) -> None:
@@ -51,10 +50,12 @@ class Executor:
         since: datetime.date | None = None,
         lookback_start: datetime.date | None = None,
     ) -> Relation:
-        """What a SELECT over the analyser's tables gives; tables that are not given are empty.
+        """Result of a SELECT over the analyser's tables; tables without `given` rows are empty.
+
+        The dates are the query parameters of the same names; None: the parameter is not declared.
 
         Raises:
-            SqlError: the SELECT does not hold, or fails on these rows.
+            SqlError: the SELECT is invalid, or fails on these rows.
             NotOfTypeError: a given value is not of its column's type.
         """
         whole, reads = self._analyser.with_whole_names(sql)
@@ -69,10 +70,10 @@ class Executor:
         since: datetime.date | None = None,
         lookback_start: datetime.date | None = None,
     ) -> Relation:
-        """What a query gives on these tables and no others. Their names must be back-ticked whole in it.
+        """Result of a query on these tables only, whose names must be back-ticked whole in it; dates as in `select`.
 
         Raises:
-            SqlError: the query does not hold, or fails on these rows.
+            SqlError: the query is invalid, or fails on these rows.
         """
         dates = {"run_date": run_date, "since": since, "lookback_start": lookback_start}
         given = {name: day for name, day in dates.items() if day is not None}
@@ -89,7 +90,7 @@ class Executor:
 
 
 def _catalog(functions: Any, tables: Mapping[str, Relation]) -> Any:  # noqa: ANN401, zetasql's messages are untyped
-    # ZetaSQL's service takes rows for tables of the outermost catalog alone, hence the names quoted whole.
+    # ZetaSQL's service takes rows only for tables of the root catalog, hence the names back-ticked whole.
     catalog = simple_catalog_pb2.SimpleCatalogProto(name="root", builtin_function_options=functions)
     for name, table in tables.items():
         add_table(catalog, name, name, table.fields)
@@ -97,7 +98,7 @@ def _catalog(functions: Any, tables: Mapping[str, Relation]) -> Any:  # noqa: AN
 
 
 def _fill(data: Any, table: Relation) -> None:  # noqa: ANN401
-    data.SetInParent()  # else a table without rows is one whose rows are unknown
+    data.SetInParent()  # else an empty table would count as one without content
     for row in table.rows:
         data.row.add(cell=[encode(row[field.name], field.type) for field in table.fields])
 

@@ -1,4 +1,4 @@
-"""GoogleSQL's types, and ZetaSQL's messages for them."""
+"""GoogleSQL types, and their conversion to and from ZetaSQL's messages."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,7 +11,7 @@ _DOUBLE = "DOUBLE"
 
 @dataclass(frozen=True)
 class SqlType:
-    """A type: its kind, such as `STRING`, and what is inside an ARRAY or a STRUCT."""
+    """A type: its kind, such as `STRING`, the element of an ARRAY, the fields of a STRUCT."""
 
     kind: str
     fields: tuple["Field", ...] = ()
@@ -25,7 +25,7 @@ class SqlType:
 
     @classmethod
     def from_message(cls, message: Any) -> Self:  # noqa: ANN401, zetasql's messages are untyped
-        """Read ZetaSQL's description of a type."""
+        """Type of a ZetaSQL Type message."""
         kind = type_pb2.TypeKind.Name(message.type_kind).removeprefix("TYPE_")
         if kind == "ARRAY":
             return cls(kind, element=cls.from_message(message.array_type.element_type))
@@ -33,7 +33,7 @@ class SqlType:
         return cls("FLOAT64" if kind == _DOUBLE else kind, fields=tuple(fields))
 
     def message(self) -> Any:  # noqa: ANN401, as above
-        """ZetaSQL's description of the type."""
+        """ZetaSQL Type message of the type."""
         kind = _DOUBLE if self.kind == "FLOAT64" else self.kind
         made = type_pb2.TypeProto(type_kind=type_pb2.TypeKind.Value(f"TYPE_{kind}"))
         if self.element:

@@ -1,4 +1,4 @@
-"""Values: every way to write one becomes one Python value a type, and that becomes ZetaSQL's message and back."""
+"""Values of GoogleSQL types: normalised to one Python form per type, and converted to and from ZetaSQL's messages."""
 
 import base64
 import datetime
@@ -18,19 +18,19 @@ _WIDE = Context(prec=80)
 
 
 class NotOfTypeError(ValueError):
-    """A value is not of its column's type; the message says which, where and what came."""
+    """A value is not of its column's type; the message says which type was expected, where, and what came."""
 
 
 def normal(value: object, kind: SqlType, where: str = "value", *, partial: bool = False) -> Any:  # noqa: ANN401
-    """The one Python value for any way to write it: as YAML gives it, as BigQuery's client does, as JSON has it.
+    """Normalise a value from YAML, BigQuery's client or JSON to the one Python form of its type.
 
-    A NULL array is an empty one, as it is in a BigQuery table. JSON is what it holds; a string is read as its text.
-    BYTES are bytes, or a string in base64.
+    A NULL array becomes an empty one, as in a BigQuery table. For JSON, a string is parsed as JSON text; for BYTES, a
+    string is decoded from base64.
 
     Args:
-        value: what was written.
-        kind: the type to read it as.
-        where: how messages call the value.
+        value: value to normalise.
+        kind: type to read it as.
+        where: name of the value in errors.
         partial: leave a STRUCT's missing fields out instead of making them NULL.
 
     Raises:
@@ -51,7 +51,7 @@ def normal(value: object, kind: SqlType, where: str = "value", *, partial: bool 
 
 
 def encode(value: Any, kind: SqlType) -> Any:  # noqa: ANN401, zetasql's messages are untyped
-    """ZetaSQL's message of a normal value."""
+    """ZetaSQL Value message of a normalised value."""
     message = value_pb2.ValueProto()
     if value is None:
         return message
@@ -79,10 +79,10 @@ def encode(value: Any, kind: SqlType) -> Any:  # noqa: ANN401, zetasql's message
 
 
 def decode(message: Any, kind: SqlType) -> Any:  # noqa: ANN401, zetasql's messages are untyped
-    """The normal value of ZetaSQL's message.
+    """Normalised value of a ZetaSQL Value message.
 
     Raises:
-        NotOfTypeError: Python has no value for the type.
+        NotOfTypeError: values of the type are not supported.
     """
     if kind.element:
         return [decode(item, kind.element) for item in message.array_value.element]
@@ -132,7 +132,7 @@ def _decimal(digits: int) -> Callable[[Any], Decimal]:
     def read(value: Any) -> Decimal:  # noqa: ANN401
         if isinstance(value, bool):
             raise TypeError
-        number = Decimal(str(value))  # of a float the shortest digits, as its author wrote them
+        number = Decimal(str(value))  # the shortest digits of a float, as its author wrote it
         if not number.is_finite() or number != number.quantize(Decimal(1).scaleb(-digits), context=_WIDE):
             raise ValueError
         return _shortest(number)
@@ -141,7 +141,7 @@ def _decimal(digits: int) -> Callable[[Any], Decimal]:
 
 
 def _shortest(number: Decimal) -> Decimal:
-    """The number without trailing zeros, and not in powers of ten: so that equal numbers print alike."""
+    """Number without trailing zeros or exponent, so that equal numbers print alike."""
     short = number.normalize(_WIDE)
     return short.quantize(Decimal(1), context=_WIDE) if short == short.to_integral_value() else short
 
@@ -203,7 +203,7 @@ def _json(value: object) -> object:
 
 
 def _packed(value: datetime.datetime) -> int:
-    """A DATETIME's seconds as ZetaSQL packs them: the parts side by side, so many bits each."""
+    """Bit field in which ZetaSQL packs a DATETIME: year, then month (4 bits), day, hour (5), minute, second (6)."""
     packed = value.year
     for part, bits in ((value.month, 4), (value.day, 5), (value.hour, 5), (value.minute, 6), (value.second, 6)):
         packed = packed << bits | part

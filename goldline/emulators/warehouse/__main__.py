@@ -1,7 +1,7 @@
-"""`python -m goldline.emulators.warehouse --host 127.0.0.1 --port P --grpc-port G --data-dir D`.
+"""Command of the server: `python -m goldline.emulators.warehouse --host HOST --port P --grpc-port G --data-dir D`.
 
-The flags are those of local-bigquery (`--help`). The lake's server is named by STORAGE_EMULATOR_HOST.
-Ready when GET /bigquery/v2/projects answers.
+The flags are those of local-bigquery (`--help`). STORAGE_EMULATOR_HOST names the lake's server.
+The server is ready when GET /bigquery/v2/projects answers.
 """
 
 import os
@@ -13,9 +13,9 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 def main() -> None:
-    """Patches upstream and runs it until it is told to stop."""
+    """Patch upstream and run it until it is stopped."""
     upstream.check_versions()
-    # Everything is on this machine; DuckDB would read the lake through a proxy.
+    # All servers are on this machine; with these variables DuckDB would read the lake through a proxy.
     for name in PROXIES:
         os.environ.pop(name, None)
         os.environ.pop(name.upper(), None)
@@ -40,9 +40,9 @@ def main() -> None:
     from goldline.emulators.warehouse import duckdb_catalog as catalog
     from goldline.emulators.warehouse import table_schemas as schemas
 
-    settings.bigquery_host = "127.0.0.1"  # upstream listens on all addresses
+    settings.bigquery_host = "127.0.0.1"  # upstream's default is all addresses
     settings.gcs_local_root = None  # else exports break the bucket's listing
-    # The order counts where several replace one name: what is installed last is asked first.
+    # The order counts where several replace one name: what is installed last is called first.
     modules = (
         extensions,
         objects,

@@ -1,4 +1,4 @@
-"""GoogleSQL where DuckDB's reading of a text, or of a product, is another."""
+"""SQL rules for casts, products and parsed times that DuckDB evaluates differently from BigQuery."""
 
 from local_bigquery.sql import rules
 from local_bigquery.sql.rules.datetime import from_local
@@ -9,10 +9,10 @@ from goldline.emulators.warehouse.upstream import Context
 
 Type = exp.DataType.Type
 
-# Turns what BigQuery does not take for an integer ('1.5', '1e3', '1_000') into what DuckDB does not either.
-# Unlike BigQuery's, hexadecimal texts are refused.
+# Text that BigQuery does not cast to an integer ('1.5', '1e3', '1_000'): replaced by text that DuckDB refuses too.
+# Hexadecimal text is refused as well, unlike in BigQuery.
 NOT_WHOLE = r"^(?s:(.*[^0-9+\-\s].*))$"
-# Types whose CAST is right as it is.
+# Types that DuckDB casts as BigQuery does.
 SURE = {
     *exp.DataType.INTEGER_TYPES,
     *exp.DataType.REAL_TYPES,
@@ -25,7 +25,7 @@ SURE = {
 
 
 def call(name: str, *args: exp.Expr | str | int) -> exp.Anonymous:
-    """A call of DuckDB's function."""
+    """Call of a DuckDB function."""
     return exp.Anonymous(this=name, expressions=[exp.convert(arg) for arg in args])
 
 
@@ -34,7 +34,7 @@ def _cast_as(node: exp.Cast, value: exp.Expr) -> exp.Cast:
 
 
 def _by_type(node: exp.Cast, text: exp.Expr) -> exp.Expr:
-    """`text` where the value is one; where only DuckDB knows its type, it is asked at run time."""
+    """Expression `text` for a text value, else the plain cast; a type that only DuckDB knows is checked at run time."""
     if kind(node.this) in TEXT:
         return text
     is_text = exp.EQ(this=call("typeof", node.this.copy()), expression=exp.Literal.string("VARCHAR"))
@@ -42,7 +42,7 @@ def _by_type(node: exp.Cast, text: exp.Expr) -> exp.Expr:
 
 
 def text_to_integer(node: exp.Expr, context: Context) -> exp.Expr:
-    """CAST('1.5' AS INT64) fails, SAFE_CAST gives NULL; DuckDB rounds to 2."""
+    """SQL rule: CAST('1.5' AS INT64) fails and SAFE_CAST gives NULL, where DuckDB rounds to 2."""
     if not isinstance(node, exp.Cast) or node.to.this != Type.BIGINT or kind(node.this) in SURE:
         return node
     text = exp.cast(node.this.copy(), "VARCHAR")
@@ -51,7 +51,7 @@ def text_to_integer(node: exp.Expr, context: Context) -> exp.Expr:
 
 
 def text_to_bool(node: exp.Expr, context: Context) -> exp.Expr:
-    """Only 'true' and 'false' are BOOLs; DuckDB takes 'yes', 't' and '1' too."""
+    """SQL rule: only 'true' and 'false' are cast to BOOL, where DuckDB takes 'yes', 't' and '1' too."""
     if not isinstance(node, exp.Cast) or node.to.this != Type.BOOLEAN or kind(node.this) in SURE:
         return node
     text = call("lower", exp.cast(node.this.copy(), "VARCHAR"))
@@ -67,16 +67,16 @@ def text_to_bool(node: exp.Expr, context: Context) -> exp.Expr:
 
 
 def numeric_to_text(node: exp.Expr, context: Context) -> exp.Expr:
-    """CAST(NUMERIC '1.50' AS STRING) is '1.5', not '1.500000000'."""
+    """SQL rule: CAST(NUMERIC '1.50' AS STRING) is '1.5', where DuckDB gives '1.500000000'."""
     if not isinstance(node, exp.Cast) or node.to.this not in TEXT or kind(node.this) not in DECIMALS:
         return node
     return call("regexp_replace", call("regexp_replace", node, r"(\.\d*?)0+$", r"\1"), r"\.$", "")
 
 
 def numeric_product(node: exp.Expr, context: Context) -> exp.Expr:
-    """A product of NUMERICs has nine digits after the point; DuckDB gives eighteen.
+    """SQL rule: a product of NUMERICs has nine digits after the point, where DuckDB gives eighteen.
 
-    It still fails, before it is rounded, from about 1e20 on, where BigQuery goes on to 1e29.
+    From about 1e20 on it still fails before it is rounded; BigQuery's limit is 1e29.
     """
     if isinstance(node, exp.Mul) and kind(node) == Type.DECIMAL:
         return exp.cast(node, exp.DataType.build(DECIMALS[Type.DECIMAL], dialect="duckdb"))
@@ -84,10 +84,10 @@ def numeric_product(node: exp.Expr, context: Context) -> exp.Expr:
 
 
 def safe_time(tree: exp.Expr, context: Context) -> exp.Expr:
-    """SAFE.PARSE_TIMESTAMP gives NULL, and `%E*S` is understood.
+    """SQL rule: SAFE.PARSE_TIMESTAMP gives NULL on a failure, and the format `%E*S` is supported.
 
-    Upstream first wraps the function in one that sets the time zone, and then guards the outer one alone. So here the
-    guard is put around the inner one, before; its argument stays outside, as SAFE does not cover arguments.
+    Upstream first wraps the function in one that sets the time zone, and then guards only the outer one. So this rule
+    guards the inner one before that; the argument stays outside, as SAFE does not cover arguments.
     """
     for node in list(tree.find_all(exp.StrToTime, exp.UnixToTime)):
         if isinstance(node, exp.ParseDatetime):
@@ -113,9 +113,9 @@ def _guarded(function: exp.Expr, value: exp.Expr) -> exp.Expr:
 
 
 def _with_fraction(node: exp.StrToTime) -> exp.Expr:
-    """strptime takes several forms: seconds with a fraction, and without."""
+    """Parsing of a time by two formats of strptime: seconds with a fraction, and without."""
     form = node.text("format").replace("%Ez", "%z")
-    year = "%Y "  # what is not in the form is of 1970, in DuckDB of 1900
+    year = "%Y "  # parts that the format lacks are of 1970; DuckDB takes 1900
     forms = [exp.Literal.string(year + form.replace("%E*S", seconds)) for seconds in ("%S.%f", "%S")]
     value = exp.DPipe(this=exp.Literal.string("1970 "), expression=node.this.copy())
     parsed = call("strptime", value, exp.Array(expressions=forms))
@@ -126,6 +126,6 @@ def _with_fraction(node: exp.StrToTime) -> exp.Expr:
 
 
 def install() -> None:
-    """Adds SQL rules: one before upstream's for dates, the others after all of its."""
+    """Add SQL rules: safe_time before upstream's rules, the others after them."""
     rules.STATEMENT_RULES.insert(0, safe_time)
     rules.NODE_RULES += [text_to_integer, text_to_bool, numeric_to_text, numeric_product]

@@ -1,7 +1,7 @@
-"""What there is, asked of DuckLake's own tables: upstream asks DuckDB, which lists every table of every database.
+"""Catalog lookups in DuckLake's own tables, where upstream asks DuckDB, which lists every table of every database.
 
-Each statement looks up its tables several times, and the result of each earlier query is a table too: it was a third of
-the warehouse's time. https://ducklake.select/docs/stable/specification/tables/overview
+Each statement looks up its tables several times, and the result of each earlier query is a table too: this took a third
+of the warehouse's time. https://ducklake.select/docs/stable/specification/tables/overview
 """
 
 from collections.abc import Callable, Collection
@@ -24,11 +24,11 @@ from goldline.emulators.warehouse.upstream import Answer, Connection, Field, rep
 REQUIRED = "AND NOT c.nulls_allowed"
 
 _original: dict[str, Any] = {}
-_fields: dict[tuple[Any, ...], list[Field]] = {}  # by what DuckLake tells of a table's columns
+_fields: dict[tuple[Any, ...], list[Field]] = {}  # by a table's rows in ducklake_column
 
 
 def objects(project_id: str, dataset_id: str, table_id: str | None = None) -> list[tuple[str, str, int]]:
-    """Tables and views of a dataset, or those of one name, with their rows."""
+    """Tables and views of a dataset, or that of one name: (name, `TABLE` or `VIEW`, number of rows)."""
     if (project_id, dataset_id) == ("emulator", tables.RESULTS) and table_id:
         return _result(table_id)
     if not _is_lake(project_id):
@@ -43,7 +43,7 @@ def objects(project_id: str, dataset_id: str, table_id: str | None = None) -> li
 
 
 def columns(project_id: str, dataset_id: str, table_id: str) -> list[Field]:
-    """Columns as BigQuery has them."""
+    """Columns of a table or view, with BigQuery's types and modes."""
     project, dataset, table = tables.physical(project_id, dataset_id, table_id)
     required = _columns(project, dataset, table, REQUIRED)
     with database.cursor() as cur:
@@ -59,14 +59,14 @@ def columns(project_id: str, dataset_id: str, table_id: str) -> list[Field]:
 
 
 def hidden(table: exp.Table) -> bool:
-    """Whether a table has the column of ingestion time."""
+    """Whether a table has the hidden column of ingestion time."""
     if not (table.catalog and table.db) or not isinstance(table.this, exp.Identifier):
         return False
     return tables.INGESTION_TIME in _columns(table.catalog, table.db, table.name)
 
 
 def _columns(project_id: str, dataset_id: str, table_id: str, which: str = "") -> set[str]:
-    if not _is_lake(project_id):  # a query's result: made by a SELECT, so it requires nothing
+    if not _is_lake(project_id):  # a query's result, which has no REQUIRED columns
         return set()
     rows = _fetched(
         f"SELECT column_name FROM {_living(project_id, 'table')} "
@@ -79,13 +79,13 @@ def _columns(project_id: str, dataset_id: str, table_id: str, which: str = "") -
 
 @dataclass(frozen=True)
 class Described:
-    """What DuckLake tells of a table or view, or of a name that is neither.
+    """Catalog entry of a table or view, or of a name that is neither.
 
     Attributes:
         objects: as `objects` gives them.
-        names: of the columns that are not within others; of a view, none.
-        required: those that may not be NULL.
-        fields: as `columns` gives them; None where only DuckDB can tell.
+        names: names of the top-level columns; empty for a view.
+        required: those of them that may not be NULL.
+        fields: as `columns` gives them; None where only DuckDB knows them.
     """
 
     objects: list[tuple[str, str, int]]
@@ -95,7 +95,7 @@ class Described:
 
 
 def described(project_id: str, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], Described]:
-    """What there is under some names, each a dataset's and a table's, all asked at once; nothing outside the lake."""
+    """Catalog entries by (dataset, table) for some such names, all looked up at once; empty outside the lake."""
     if not wanted or not _is_lake(project_id):
         return {}
     stats = f"LEFT JOIN {_meta(project_id)}.ducklake_table_stats AS t ON t.table_id = o.table_id"
@@ -109,15 +109,15 @@ def described(project_id: str, wanted: Collection[tuple[str, str]]) -> dict[tupl
         [[".".join(name) for name in wanted]],
     )
     shapes = _shapes(project_id, [table_id for *_, table_id in found if table_id is not None])
-    told = {
+    entries = {
         (dataset, name): _described(project_id, dataset, name, kind, count, shapes.get(table_id, ()))
         for dataset, name, kind, count, table_id in found
     }
-    return {name: told.get(name) or Described([], set(), set(), None) for name in wanted}
+    return {name: entries.get(name) or Described([], set(), set(), None) for name in wanted}
 
 
 def _shapes(project_id: str, table_ids: list[int]) -> dict[int, tuple[Any, ...]]:
-    """What DuckLake tells of the columns of some tables, in their order."""
+    """Rows of ducklake_column by table id, in the order of the columns."""
     rows = _fetched(
         "SELECT table_id, column_id, parent_column, column_name, column_type, nulls_allowed "
         f"FROM {_meta(project_id)}.ducklake_column "
@@ -131,7 +131,7 @@ def _described(project_id: str, dataset_id: str, name: str, kind: str, count: in
     top = [column for column in shape if column[1] is None]
     fields = None
     if kind == "TABLE":
-        if shape not in _fields:  # columns of the same names and types are the same fields, whosever they are
+        if shape not in _fields:  # tables with equal columns share them
             _fields[shape] = tables.columns(project_id, dataset_id, name)
         fields = _fields[shape]
     required = {column[2] for column in top if not column[4]}
@@ -139,7 +139,7 @@ def _described(project_id: str, dataset_id: str, name: str, kind: str, count: in
 
 
 class Fresh:
-    """The cursor of one statement or script, new and so without temporary tables: upstream lists them all first."""
+    """Cursor of one new statement or script, which has no temporary tables yet: upstream lists them all first."""
 
     def __init__(self, cur: Connection) -> None:
         self._cur = cur
@@ -148,19 +148,19 @@ class Fresh:
         return getattr(self._cur, name)
 
     def sql(self, statement: str, *others: Any, **named: Any) -> Answer:  # noqa: ANN401
-        """As the cursor's, but for upstream's question."""
+        """Run a statement; upstream's listing of temporary tables gives no rows."""
         if "FROM duckdb_tables() WHERE temporary" in statement:
             statement = "SELECT NULL WHERE false"
         return self._cur.sql(statement, *others, **named)
 
 
 def execute(cur: Connection, *others: Any, session: object = None, **named: Any) -> Answer:  # noqa: ANN401
-    """As query.execute; only a session's cursor can have temporary tables."""
+    """Call upstream's query.execute with a Fresh cursor, unless a session may have temporary tables."""
     return _original["execute"](cur if session else Fresh(cur), *others, session=session, **named)
 
 
 def evaluator(cur: Connection) -> Callable[[exp.Expr], object]:
-    """As query._evaluator; a text, such as each column's description, needs no query of its own to be read."""
+    """Evaluator like query._evaluator's, but a string, such as a column's description, is read without a query."""
     evaluate: Callable[[exp.Expr], object] = _original["evaluator"](cur)
 
     def value(node: exp.Expr) -> object:
@@ -201,7 +201,7 @@ def _fetched(sql: str, params: list[Any]) -> list[Any]:
 
 
 def install() -> None:
-    """Replaces database.objects, tables.columns (also in tabledata), partitions._hidden, query.execute, _evaluator."""
+    """Replace database.objects, tables.columns (also in tabledata), partitions._hidden, query.execute, _evaluator."""
     require(database, "_attached")
     _original["objects"] = replace(database, "objects", objects)
     replace(tables, "columns", columns)

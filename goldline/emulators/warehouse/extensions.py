@@ -1,4 +1,4 @@
-"""DuckDB without the internet: extensions come from the packages that pip installed."""
+"""DuckDB's extensions from installed Python packages, without the internet."""
 
 import importlib.util
 from pathlib import Path
@@ -16,7 +16,11 @@ _connect = duckdb.connect
 
 
 def path(name: str) -> Path:
-    """The extension's file, which must be of DuckDB's very version."""
+    """File of an extension, which must be made for the installed version of DuckDB.
+
+    Raises:
+        UpstreamChangedError: there is none.
+    """
     package = f"duckdb_extension_{name}"
     spec = importlib.util.find_spec(package)
     for folder in (spec and spec.submodule_search_locations) or []:
@@ -27,16 +31,16 @@ def path(name: str) -> Path:
 
 
 def connect(database: str = ":memory:", config: dict[str, Any] | None = None) -> Connection:
-    """As duckdb.connect; time zone last, as it is icu that knows time zones."""
+    """Connection like duckdb.connect's, with the time zone set last, after the extension icu that it needs."""
     options = dict(config or {})
     zone = options.pop("TimeZone", None)
     con = _connect(database, config=options)
     con.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
     con.execute(f"SET extension_directory = '{settings.data_dir / 'extensions'}'")
     _link(con)
-    # DuckDB would spill into the folder that the server was started in.
+    # By default DuckDB spills into the current folder.
     con.execute(f"SET temp_directory = '{settings.data_dir / 'tmp'}'")
-    # A file written again under its name must be read anew, also within the second that Last-Modified tells apart.
+    # An overwritten file must be read again, even within a second, which is as fine as Last-Modified is.
     con.execute("SET enable_external_file_cache = false")
     for name in NAMES:
         con.execute(f"LOAD {name}")
@@ -48,7 +52,7 @@ def connect(database: str = ":memory:", config: dict[str, Any] | None = None) ->
 
 
 def _link(con: Connection) -> None:
-    """Makes the extensions look installed: upstream's SQL says INSTALL spatial, which then downloads nothing."""
+    """Link the extensions to where DuckDB installs them, so that upstream's INSTALL spatial downloads nothing."""
     [(platform,)] = con.execute("PRAGMA platform").fetchall()
     folder = settings.data_dir / "extensions" / f"v{duckdb.__version__}" / platform
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,5 +64,5 @@ def _link(con: Connection) -> None:
 
 
 def install() -> None:
-    """Replaces duckdb.connect: upstream gives it the time zone before icu is there, and lets it download."""
+    """Replace duckdb.connect: upstream sets the time zone before icu is loaded, and allows downloads."""
     replace(duckdb, "connect", connect)

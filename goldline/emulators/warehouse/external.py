@@ -29,9 +29,9 @@ from goldline.emulators.warehouse.upstream import (
     require,
 )
 
-# Keys in a statement's Context.system. SCANS: what it reads, so that an error can be told by its file.
-# STUBS: names in a view's text stay names, else the view would freeze today's list of files.
-# TEMPORARY: the external tables that are the job's alone, by name (`tableDefinitions`).
+# Keys in a statement's Context.system. SCANS: the files that it reads, so that an error can name its file.
+# STUBS: set for the text of a view, whose names stay names: else the view would freeze today's list of files.
+# TEMPORARY: the job's own external tables, by name (`tableDefinitions`).
 SCANS, STUBS, TEMPORARY = "goldline.scans", "goldline.stubs", "goldline.temporary"
 MOST_VIEWS_DEEP = 16  # as in BigQuery
 
@@ -39,24 +39,21 @@ _original: dict[str, Any] = {}
 
 
 def definition(reference: Reference) -> Resource | None:
-    """The external configuration, or None for another table or none."""
+    """Configuration of an external table; None for another table, and for none."""
     stored = metadata.load(Table, *reference)
     return stored and stored.externalDataConfiguration
 
 
 def refuse(reference: Reference) -> None:
-    """For what BigQuery does with a native table only."""
+    """Refuse an external table, where BigQuery allows native tables only."""
     if definition(reference):
         label = names.label(*reference)
         what = "is not allowed for this operation because it is currently an EXTERNAL table."
         raise BigQueryError("invalid", f"{label} {what}")
 
 
-# -- Making one --------------------------------------------------------------------------------------------------------
-
-
 def described(cur: Connection, reference: Reference, body: Resource) -> Resource:
-    """The resource as BigQuery returns it: with the schema and the partition keys found."""
+    """Resource of a new external table as BigQuery returns it, with the schema and partition keys filled in."""
     config = body.externalDataConfiguration
     _check(config)
     fields = (config.schema_ and config.schema_.fields) or tables.fields(body)
@@ -80,7 +77,7 @@ def _check(config: Resource) -> None:
 
 
 def create(project_id: str, dataset_id: str, body: Resource, translate_view: object) -> Table:
-    """tables.insert, also for an external table."""
+    """Create a table, also an external one, for the API's tables.insert."""
     if body.externalDataConfiguration and body.tableReference:
         reference = (project_id, dataset_id, body.tableReference.tableId)
         datasets.get(project_id, dataset_id)
@@ -92,28 +89,25 @@ def create(project_id: str, dataset_id: str, body: Resource, translate_view: obj
 
 
 def store(project_id: str, dataset_id: str, body: Resource, translate_view: object = None) -> Table:
-    """Makes the table that `body` describes in full."""
+    """Create a table from its complete resource."""
     return _original["create"](project_id, dataset_id, body, translate_view)
 
 
-# -- Reading it --------------------------------------------------------------------------------------------------------
-
-
 class Raw(exp.Expression):
-    """DuckDB's SQL, which the rules for BigQuery's must not touch."""
+    """DuckDB's SQL in a tree, which the rules for BigQuery's SQL must not change."""
 
     arg_types = {"this": True}  # noqa: RUF012 (sqlglot's own way)
 
 
 def expand_views(tree: exp.Expr, context: Context) -> exp.Expr:
-    """First rule: a view over an external table is read by its text, as DuckDB's view of it would read the stub."""
+    """First SQL rule: a view over an external table is replaced by its text, as DuckDB's view would read the stub."""
     if not _is_definition(tree) and not context.system.get(STUBS):
         _expand(tree, context, 0)
     return tree
 
 
 def _expand(tree: exp.Expr, context: Context, depth: int) -> bool:
-    """Whether something in the tree is external."""
+    """Expand views over external tables; returns whether the tree reads an external table."""
     if depth > MOST_VIEWS_DEEP:
         raise BigQueryError("invalidQuery", f"Views are nested more than {MOST_VIEWS_DEEP} deep")
     ctes = {cte.alias_or_name.casefold() for cte in tree.find_all(exp.CTE)}
@@ -125,7 +119,7 @@ def _expand(tree: exp.Expr, context: Context, depth: int) -> bool:
             found = True
         elif stored and stored.view and stored.view.query:
             inner = sqlglot.parse_one(stored.view.query, dialect=BigQueryDialect)
-            # A view's names are meant in the view's project, not in the reader's.
+            # Names in a view are resolved in the view's project, not in the reader's.
             if _expand(inner, Context(reference[0], None), depth + 1):
                 _qualify(inner, reference[0])
                 table.replace(_aliased(inner, table))
@@ -146,12 +140,12 @@ def _aliased(select: exp.Expr, table: exp.Table) -> exp.Subquery:
 
 
 def _is_definition(tree: exp.Expr) -> bool:
-    """Statements that name a table without reading it."""
+    """Whether a statement names a table without reading it."""
     return isinstance(tree, exp.Drop | exp.Alter | exp.Command) or tree.args.get("kind") == "VIEW"
 
 
 def read_files(tree: exp.Expr, context: Context) -> exp.Expr:
-    """Last rule: each external table becomes DuckDB's reader of its files."""
+    """Last SQL rule: each external table is replaced by DuckDB's reader of its files."""
     stubs = bool(context.system.get(STUBS)) or tree.args.get("kind") == "VIEW"
     if isinstance(tree, exp.Drop | exp.Alter | exp.Command):
         return tree
@@ -208,7 +202,7 @@ def _parts(table: exp.Table) -> tuple[str, str, str]:
 
 
 def _wants_file_name(table: exp.Table) -> bool:
-    """Whether this SELECT names `_FILE_NAME`; its stars then leave it out, as it is no column of the table."""
+    """Whether the table's SELECT names `_FILE_NAME`; if so, makes its stars leave it out, as it is no column."""
     select = table.find_ancestor(exp.Select)
     if select is None or not any(column.name.upper() == FILE_NAME for column in select.find_all(exp.Column)):
         return False
@@ -239,14 +233,14 @@ def _check_filter(tree: exp.Expr, reference: Reference, config: Resource) -> Non
 
 
 def translate_view(project_id: str, dataset_id: str, sql: str) -> str:
-    """A view's text in DuckDB's words, over the stubs."""
+    """DuckDB's SQL for the text of a view, over the stub tables."""
     context = Context(project_id, dataset_id, system={STUBS: True})
     text: str = translate(parse(sql)[0], context)[0]
     return text
 
 
 def schema_of(tree: exp.Expr) -> Answer:
-    """The columns that types are inferred from; an external table has one more."""
+    """Columns from which types are inferred, with `_FILE_NAME` for each external table."""
     schema = _original["schema"](tree)
     for project_id, in_project in schema.items():
         for dataset_id, in_dataset in in_project.items():
@@ -256,14 +250,11 @@ def schema_of(tree: exp.Expr) -> Answer:
     return schema
 
 
-# -- What may not be done with it --------------------------------------------------------------------------------------
-
-
 def run(cur: Connection, tree: exp.Expr, context: Context, *others: object) -> Answer:
-    """Runs a statement: no DML over an external table, and errors that name the file."""
+    """Run a statement: DML on an external table is refused, and errors name the file."""
     config: Resource = others[1]
     context.system[TEMPORARY] = config.tableDefinitions or {}
-    context.temporary.update(name.casefold() for name in context.system[TEMPORARY])  # none of the default dataset
+    context.temporary.update(name.casefold() for name in context.system[TEMPORARY])  # not in the default dataset
     if isinstance(tree, names.DML) and (target := names.target(tree)):
         reference = names.reference(target, context.project_id, context.dataset_id)
         is_temporary = not target.db and target.name in context.system[TEMPORARY]
@@ -276,47 +267,47 @@ def run(cur: Connection, tree: exp.Expr, context: Context, *others: object) -> A
     except duckdb.Error as error:
         for scan in context.system.get(SCANS, {}).values():
             with database.cursor() as other:  # the failed one may be in a transaction
-                if said := scan.explain(other, error):
-                    raise said from error
+                if explained := scan.explain(other, error):
+                    raise explained from error
         raise
 
 
 def write(
     cur: Connection, sql: str, params: object, reference: Reference, *others: object, **options: object
 ) -> Answer:
-    """No job writes to an external table."""
+    """Refuse jobs that write to an external table."""
     refuse(reference)
     return _original["write"](cur, sql, params, reference, *others, **options)
 
 
 def list_rows(project_id: str, dataset_id: str, table_id: str, *others: object) -> Answer:
-    """Rows of an external table are there for queries alone."""
+    """Refuse to list the rows of an external table, which only queries read."""
     if definition((project_id, dataset_id, table_id)):
         raise BigQueryError("invalid", "Cannot list a table of type EXTERNAL.")
     return _original["list_rows"](project_id, dataset_id, table_id, *others)
 
 
 def extract(cur: Connection, config: Resource, upload: object) -> Answer:
-    """No extract job reads an external table."""
+    """Refuse extract jobs of an external table."""
     if config.sourceTable:
         refuse(tables.reference(config.sourceTable))
     return _original["extract"](cur, config, upload)
 
 
 def copy_source(reference: Reference) -> Answer:
-    """No copy job reads an external table."""
+    """Refuse copy jobs of an external table."""
     refuse(reference)
     return _original["copy_source"](reference)
 
 
 def insert_all(project_id: str, dataset_id: str, table_id: str, body: Resource) -> Answer:
-    """No rows are streamed into an external table."""
+    """Refuse to stream rows into an external table."""
     refuse((project_id, dataset_id, table_id))
     return _original["insert_all"](project_id, dataset_id, table_id, body)
 
 
 def install() -> None:
-    """Replaces tables.create and what must refuse an external table; adds the first and the last SQL rule."""
+    """Replace tables.create and what must refuse an external table; add the first and the last SQL rule."""
     require(load, "_struct", "_decoded", "_textual")
     replace(tables, "STORED_TYPES", (*tables.STORED_TYPES, "EXTERNAL"))
     DuckDBDialect.Generator.TRANSFORMS[Raw] = lambda generator, node: node.args["this"]

@@ -1,4 +1,4 @@
-"""CREATE and DROP EXTERNAL TABLE, which sqlglot does not parse and upstream does not know."""
+"""Statements CREATE and DROP EXTERNAL TABLE, which neither sqlglot nor upstream knows."""
 
 import re
 from typing import Any
@@ -23,7 +23,7 @@ STATEMENT = re.compile(
 )
 PARTITION_COLUMNS = re.compile(r"\bWITH\s+PARTITION\s+COLUMNS\b\s*(\([^()]*\))?", re.IGNORECASE)
 CONNECTION = re.compile(r"\bWITH\s+CONNECTION\s+\S+", re.IGNORECASE)
-# Where each option of the statement lies in the API's resource.
+# Names in the API's resource of the statement's options.
 CONFIG = {
     "uris": "sourceUris",
     "ignore_unknown_values": "ignoreUnknownValues",
@@ -48,7 +48,7 @@ _original: dict[str, Any] = {}
 
 
 def parse(sql: str) -> list[exp.Expr]:
-    """Lets our statements through as a Command, which prints as it was read."""
+    """Parse these statements as a Command, which keeps their text; upstream parses the others."""
     if STATEMENT.match(sql):
         verb, rest = sql.split(None, 1)
         return [exp.Command(this=verb.upper(), expression=f" {rest}")]
@@ -57,7 +57,7 @@ def parse(sql: str) -> list[exp.Expr]:
 
 
 def run(cur: Connection, tree: exp.Expr, context: Context, *others: object) -> Answer:
-    """Runs a CREATE or DROP EXTERNAL TABLE; others go on to upstream."""
+    """Run a CREATE or DROP EXTERNAL TABLE; upstream runs the others."""
     text = f"{tree.this} {tree.text('expression')}" if isinstance(tree, exp.Command) else ""
     if not (match := STATEMENT.match(text)):
         return _original["run"](cur, tree, context, *others)
@@ -87,7 +87,7 @@ def _run(cur: Connection, match: re.Match[str], context: Context, dry_run: bool)
 
 
 def _resource(cur: Connection, ddl: exp.Expr, rest: str, target: dict[str, str], context: Context) -> Table:
-    """The statement as the body of tables.insert."""
+    """Body of a tables.insert request for the statement."""
     properties = ddl.args.get("properties")
     evaluate = query._evaluator(cur)
     given = _given(properties, evaluate)
@@ -112,9 +112,9 @@ def _given(properties: exp.Expr | None, evaluate: options.Evaluate) -> dict[str,
         name = prop.name.lower() if generic else "format"
         if name not in {*CONFIG, *CSV, *PARQUET, *OTHERS}:
             raise BigQueryError("invalidQuery", f"Unknown option: {name}")
-        if name not in options.TABLE_OPTIONS:  # those upstream reads itself
+        if name not in options.TABLE_OPTIONS:  # upstream reads these itself
             value = (prop.args["value"] if generic else prop.this).copy()
-            # A delimiter such as '\x01' is still as it was written.
+            # Escapes, as in the delimiter '\x01', are still as they were written.
             given[name] = evaluate(value.transform(strings.string_escapes, None))
     return given
 
@@ -142,7 +142,7 @@ def _hive(cur: Connection, given: dict[str, Any], rest: str, context: Context) -
 
 
 def install() -> None:
-    """Replaces script.parse and query._run."""
+    """Replace script.parse and query._run."""
     require(query, "_evaluator", "_declared_schema")
     require(catalog_ddl, "_fields")
     _original["parse"] = replace(script, "parse", parse)

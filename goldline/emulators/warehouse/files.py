@@ -1,4 +1,4 @@
-"""How DuckDB reads the files of one external table, as they are at this moment."""
+"""DuckDB's SQL that reads the files of an external table as they are at this moment."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from goldline.emulators.warehouse.upstream import Connection, Field, Reference, 
 FILE_NAME = "_FILE_NAME"
 JSON_FORMATS = ("NEWLINE_DELIMITED_JSON", "JSON")
 FORMATS = ("PARQUET", "CSV", *JSON_FORMATS)
-# DuckDB's 2 MB is too little for a raw line; its buffer must hold a line, and each thread has some of them.
+# DuckDB's default of 2 MB is too little for a raw line. A buffer must hold a line, and each thread has several.
 MAX_LINE_BYTES = 32 * 1024 * 1024
 # DuckDB reads '1.5' as the integer 2, BigQuery refuses it.
 WHOLE_NUMBER = r"\s*[+-]?[0-9]+\s*"
@@ -30,12 +30,12 @@ HIVE_KINDS = {"DATE": r"\d{4}-\d\d-\d\d", "INTEGER": r"-?\d{1,18}"}
 
 
 def failure(reference: Reference, message: str) -> str:
-    """How BigQuery begins what it says of a file that it cannot read."""
+    """BigQuery's error text for a file that it cannot read."""
     return f"Error while reading table: {'.'.join(filter(None, reference))}, error message: {message}"
 
 
 def expand(config: Resource, reference: Reference) -> list[str]:
-    """The objects behind the table's URIs; BigQuery fails where there are none."""
+    """URIs of the objects that match the table's URIs; an error, as in BigQuery, where one matches none."""
     found: list[str] = []
     for uri in config.sourceUris or []:
         matched = objects.matching(uri)
@@ -50,7 +50,7 @@ def expand(config: Resource, reference: Reference) -> list[str]:
 
 
 def partition_keys(hive: Resource | None, uris: list[str]) -> list[Field]:
-    """The columns that the folders give: as `{key:TYPE}` declares them, else as their values look."""
+    """Columns from the names of folders: declared as `{key:TYPE}`, else with types inferred from their values."""
     if not hive:
         return []
     prefix = hive.sourceUriPrefix or ""
@@ -73,7 +73,7 @@ def _field(name: str, kind: str) -> Field:
 
 
 def infer(cur: Connection, config: Resource, reference: Reference, uris: list[str], keys: list[Field]) -> list[Field]:
-    """The schema that the files show, for a table that declares none."""
+    """Schema inferred from the files, for a table that declares none."""
     if config.sourceFormat == "CSV":
         raise BigQueryError("notImplemented", "A CSV external table needs a declared schema here")
     if config.sourceFormat == "PARQUET":
@@ -95,7 +95,7 @@ def infer(cur: Connection, config: Resource, reference: Reference, uris: list[st
 
 @dataclass(frozen=True)
 class Scan:
-    """One table's files, to be read by one statement."""
+    """Files of one external table, as one statement reads them."""
 
     reference: Reference
     config: Resource
@@ -104,7 +104,7 @@ class Scan:
     uris: list[str]
 
     def sql(self, file_name: bool) -> str:
-        """The SELECT, with `_FILE_NAME` when it is asked for."""
+        """SELECT of the rows, with `_FILE_NAME` if `file_name` is true."""
         if self.config.sourceFormat == "PARQUET":
             source, values, where = self._parquet_rows()
         elif self.config.sourceFormat == "CSV":
@@ -163,9 +163,9 @@ class Scan:
         return source, values, where
 
     def _checked(self, bad: str, value: str, message: str) -> tuple[str, list[str]]:
-        """The value, which fails the query where it is bad; or a condition that drops the row, as many as there are.
+        """SQL of a value that fails the query where it is bad; with max_bad_records, a condition that drops the row.
 
-        BigQuery counts, and fails past max_bad_records; here the number is only read as "some".
+        BigQuery fails when more rows are bad than max_bad_records; here any number above 0 allows all.
         """
         if self.config.maxBadRecords:
             return value, [f"NOT coalesce({bad}, false)"]
@@ -173,7 +173,7 @@ class Scan:
         return f"CASE WHEN {bad} THEN error({text}) ELSE {value} END", []
 
     def explain(self, cur: Connection, error: duckdb.Error) -> BigQueryError | None:
-        """What BigQuery would say, if one of these files is to blame for the error."""
+        """BigQuery's error in place of DuckDB's, if one of these files caused it; else None."""
         message = _message(error)
         if "Error while reading table" in message:
             return BigQueryError("invalid", message)
@@ -185,7 +185,7 @@ class Scan:
         return BigQueryError("invalid", failure(self.reference, f"{message} File: {named}"))
 
     def _unreadable(self, cur: Connection) -> str | None:
-        """DuckDB does not always name the Parquet file that it stumbled over: read them one by one."""
+        """URI of the Parquet file that cannot be read, by trying each: DuckDB does not always name it."""
         for uri in self.uris:
             try:
                 cur.execute(f"SELECT count(COLUMNS(*)) FROM read_parquet({literal(uri)}, hive_partitioning = false)")
@@ -215,7 +215,7 @@ def _csv(config: Resource, fields: list[Field]) -> dict[str, str]:
         # An empty field is NULL, a quoted empty one is ''.
         "allow_quoted_nulls": "false",
         "null_padding": str(jagged).lower(),
-        "parallel": str(not jagged).lower(),  # DuckDB cannot do both
+        "parallel": str(not jagged).lower(),  # DuckDB cannot pad in parallel
         "max_line_size": str(MAX_LINE_BYTES),
         "buffer_size": str(2 * MAX_LINE_BYTES),
     }
@@ -223,7 +223,7 @@ def _csv(config: Resource, fields: list[Field]) -> dict[str, str]:
 
 def _common(config: Resource, keys: list[Field]) -> dict[str, str]:
     options = _hive(keys)
-    if config.compression == "GZIP":  # else told by the name's ending, .gz
+    if config.compression == "GZIP":  # else known by the suffix .gz
         options["compression"] = "'gzip'"
     if config.maxBadRecords:
         options["ignore_errors"] = "true"
@@ -250,16 +250,16 @@ def _path(uri: str) -> str:
 
 
 def _message(error: duckdb.Error) -> str:
-    """The lines that tell, without the record itself, which may hold what no log should."""
+    """Cause of an error, without the record itself, which may hold personal data."""
     first, *others = str(DUCKDB_PREFIX.sub("", str(error))).strip().splitlines()
     if not first.startswith("CSV Error"):
         return first
-    told = [line for line in others[:3] if line and not line.startswith(("Original Line", "Possible", " "))]
-    return "; ".join([first, *told])
+    details = [line for line in others[:3] if line and not line.startswith(("Original Line", "Possible", " "))]
+    return "; ".join([first, *details])
 
 
 def _typed(text: str, field: Field) -> str:
-    """SQL that gives the field's value, or NULL where the text does not hold one."""
+    """SQL of a field's value, or NULL where the text is not one."""
     if field.type in ("INTEGER", "INT64"):
         return f"CASE WHEN regexp_full_match({text}, {literal(WHOLE_NUMBER)}) THEN TRY_CAST({text} AS BIGINT) END"
     if field.type == "BYTES":
@@ -272,7 +272,7 @@ def _typed(text: str, field: Field) -> str:
 def _json_typed(field: Field) -> str:
     column = quote(field.name)
     if field.type in ("RECORD", "STRUCT") or field.mode == "REPEATED":
-        # Bytes come as base64 text, also inside: first all as text, then decoded.
+        # Bytes are base64 text, also in nested fields: read all as text first, then decode.
         value = f"TRY(from_json({column}, {literal(json.dumps(_json_shape(field)))}))"
         value = load._decoded(f"CAST({value} AS {types.duckdb_type(load._textual(field))})", field)
         return f"CAST({value} AS {types.duckdb_type(field)})"

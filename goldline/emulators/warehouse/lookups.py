@@ -1,6 +1,6 @@
-"""Each question to the catalog once a statement: its rules ask for the same tables again and again.
+"""Cache of catalog lookups for one statement, whose SQL rules look up the same tables again and again.
 
-Of a build's SELECT it was a tenth of a second; nothing changes while a statement is translated, or a table described.
+It saves a tenth of a second for a build's SELECT; nothing changes while a statement is translated or a table described.
 """
 
 import contextlib
@@ -21,17 +21,17 @@ Rule = Callable[[exp.Expr, Context], exp.Expr]
 Named = dict[str, set[tuple[str, str]]]  # dataset and table, by project
 
 
-class _Told(threading.local):
-    """What was told to the statement that this thread translates, by question; None between statements."""
+class _Cache(threading.local):
+    """Answers by lookup for the statement that this thread translates; None between statements."""
 
     answers: dict[Any, Answer] | None = None
 
 
-_told = _Told()
+_cache = _Cache()
 
 
 def in_one_look(steps: list[Rule]) -> Rule:
-    """One rule for all, with what the catalog tells kept from the first to the last."""
+    """Combine SQL rules into one, with catalog lookups cached from the first to the last."""
 
     def step(tree: exp.Expr, context: Context) -> exp.Expr:
         with look(tree, context):
@@ -43,7 +43,7 @@ def in_one_look(steps: list[Rule]) -> Rule:
 
 
 def look(tree: exp.Expr, context: Context) -> contextlib.AbstractContextManager[None]:
-    """Asks nothing twice while a statement is translated, and what is certain to be asked about its tables at once."""
+    """Cache catalog lookups while a statement is translated; those certain for its tables are made at once."""
     named: Named = {}
     for table in tree.find_all(exp.Table):
         if table.name and (dataset := table.db or context.dataset_id):
@@ -52,7 +52,7 @@ def look(tree: exp.Expr, context: Context) -> contextlib.AbstractContextManager[
 
 
 def in_a_look(call: Callable[..., Answer]) -> Callable[..., Answer]:
-    """A call that describes one table, for which it asks for the same several times."""
+    """Wrap a call that describes one table, with its catalog lookups cached."""
 
     @functools.wraps(call)
     def looking(project_id: str, dataset_id: str, table_id: str, *others: Any) -> Answer:  # noqa: ANN401
@@ -64,27 +64,27 @@ def in_a_look(call: Callable[..., Answer]) -> Callable[..., Answer]:
 
 @contextlib.contextmanager
 def _looking(named: Named) -> Iterator[None]:
-    """A look at some tables; within another it is that one."""
-    if _told.answers is not None:
+    """Cache lookups within the block, those for some tables in advance; a nested block uses the outer cache."""
+    if _cache.answers is not None:
         yield
         return
-    _told.answers = _foreseen(named)
+    _cache.answers = _foreseen(named)
     try:
         yield
     finally:
-        _told.answers = None
+        _cache.answers = None
 
 
 def _foreseen(named: Named) -> dict[Any, Answer]:
     answers: dict[Any, Answer] = {}
     for project, wanted in named.items():
-        for (dataset, name), told in catalog.described(project, wanted).items():
+        for (dataset, name), entry in catalog.described(project, wanted).items():
             about = (project, dataset, name)
-            answers["objects", about] = told.objects
-            answers["_columns", about] = told.names
-            answers["_columns", (*about, catalog.REQUIRED)] = told.required
-            if told.fields is not None:
-                answers["columns", about] = told.fields
+            answers["objects", about] = entry.objects
+            answers["_columns", about] = entry.names
+            answers["_columns", (*about, catalog.REQUIRED)] = entry.required
+            if entry.fields is not None:
+                answers["columns", about] = entry.fields
         for dataset, name in wanted:
             answers["list_", (Table, project, dataset, name)] = []
         for resource in _resources(project, wanted):
@@ -94,7 +94,7 @@ def _foreseen(named: Named) -> dict[Any, Answer]:
 
 
 def _resources(project_id: str, wanted: Collection[tuple[str, str]]) -> list[Table]:
-    """What is kept of tables beside what DuckLake knows."""
+    """Resources that upstream stores of tables, beside DuckLake's own catalog."""
     rows = database.fetch(
         "SELECT resource FROM emulator.tables WHERE project_id = ? AND list_contains(?, dataset_id || '.' || table_id)",
         [project_id, [".".join(name) for name in wanted]],
@@ -103,22 +103,22 @@ def _resources(project_id: str, wanted: Collection[tuple[str, str]]) -> list[Tab
 
 
 def once(question: Callable[..., Answer]) -> Callable[..., Answer]:
-    """A question to the catalog that is asked once a statement."""
+    """Wrap a catalog lookup, so that it is made once per statement."""
 
     @functools.wraps(question)
     def ask(*about: Any) -> Answer:  # noqa: ANN401
-        if _told.answers is None:
+        if _cache.answers is None:
             return question(*about)
         key = (question.__name__, about)
-        if key not in _told.answers:
-            _told.answers[key] = question(*about)
-        return _told.answers[key]
+        if key not in _cache.answers:
+            _cache.answers[key] = question(*about)
+        return _cache.answers[key]
 
     return ask
 
 
 def install() -> None:
-    """Last of all: makes one of all rules, and of the questions that they, tables.load and tabledata.list_rows ask."""
+    """Combine all SQL rules, so install it last; cache their lookups, and those of tables.load and list_rows."""
     for owner, name in (
         (metadata, "list_"),
         (database, "objects"),

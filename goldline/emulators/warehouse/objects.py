@@ -1,4 +1,4 @@
-"""gs:// URIs: which objects match, by the storage emulator's own listing."""
+"""Objects that match gs:// URIs, by the storage emulator's own listing."""
 
 import http.client
 import json
@@ -14,11 +14,11 @@ from local_bigquery.settings import settings
 
 from goldline.emulators.warehouse.upstream import Connection, replace
 
-TIMEOUT = 10.0
+TIMEOUT = 10.0  # seconds per request
 
 
 def endpoint() -> urllib.parse.SplitResult | None:
-    """Where STORAGE_EMULATOR_HOST points to."""
+    """Address in STORAGE_EMULATOR_HOST; None if it is not set."""
     host: str | None = settings.storage_emulator_host
     if not host:
         return None
@@ -26,7 +26,7 @@ def endpoint() -> urllib.parse.SplitResult | None:
 
 
 def secret() -> str | None:
-    """The SQL that tells DuckDB's reader of gs:// where the emulator is."""
+    """SQL that leads DuckDB's reader of gs:// to the emulator; None if there is none."""
     if (server := endpoint()) is None:
         return None
     return (
@@ -36,7 +36,7 @@ def secret() -> str | None:
 
 
 def matching(uri: str) -> list[str]:
-    """The URIs of the objects that match, sorted. BigQuery's `*` crosses "/", DuckDB's glob does not."""
+    """URIs of the objects that match, sorted; as in BigQuery, and unlike in DuckDB, `*` crosses "/"."""
     if not uri.startswith("gs://"):
         raise BigQueryError("invalid", f"Unsupported URI: {uri}. A source starts with gs://")
     bucket, _, pattern = uri.removeprefix("gs://").partition("/")
@@ -88,12 +88,12 @@ def _get(path: str) -> tuple[int, bytes]:
 
 
 def load_paths(cur: Connection, uri: str) -> list[str]:
-    """What a load job reads."""
+    """URIs of the objects that a load job reads; an error if there are none."""
     if not (found := matching(uri)):
         raise BigQueryError("notFound", f"Not found: URI {uri}")
     return found
 
 
 def install() -> None:
-    """Replaces load.paths, which hands `*` to DuckDB and makes the secret anew in each job."""
+    """Replace load.paths, which leaves `*` to DuckDB and makes the secret again in each job."""
     replace(load, "paths", load_paths)

@@ -37,7 +37,7 @@ _original: dict[str, Any] = {}
 
 @dataclass(frozen=True)
 class Partition:
-    """One partition of a table."""
+    """One partition of a table: the SQL of its first moment, and `unit` for its length, such as DAY."""
 
     base: Reference
     label: str
@@ -47,7 +47,7 @@ class Partition:
 
     @property
     def ingestion_time(self) -> bool:
-        """Whether rows lie by when they came and not by one of their own columns."""
+        """Whether the table is partitioned by ingestion time, not by one of its own columns."""
         return self.column == str(tables.INGESTION_TIME)
 
     @property
@@ -60,12 +60,12 @@ class Partition:
 
     @property
     def source(self) -> str:
-        """What to put after FROM."""
+        """SQL of the partition's rows, for a FROM."""
         return f"(SELECT * FROM {tables.name(*self.base)} WHERE {self.condition})"
 
 
 def find(reference: Reference, config: Resource = None) -> Partition | None:
-    """The partition that a decorated name means; None for a plain name. `config` may lay out a table yet to be made."""
+    """Partition of a decorated name; None for a plain one. `config` may hold the layout of a table yet to be made."""
     if not (match := DECORATOR.match(reference[2])):
         return None
     base, (unit, form) = (*reference[:2], match[1]), UNITS[len(match[2])]
@@ -84,21 +84,18 @@ def find(reference: Reference, config: Resource = None) -> Partition | None:
 
 
 def physical(project_id: str, dataset_id: str, table_id: str) -> Answer:
-    """Where a table is stored; a partition is stored in its table."""
+    """Place where a table is stored; a decorated name is stored in its table."""
     match = DECORATOR.match(table_id)
     return _original["physical"](project_id, dataset_id, match[1] if match else table_id)
 
 
 def refuse_in_sql(tree: exp.Expr, context: Context) -> exp.Expr:
-    """SQL rule: a decorator is no part of a table's name in GoogleSQL. Unrefused, it would read the whole table."""
+    """SQL rule: refuse decorators, which GoogleSQL does not have; unrefused, they would read the whole table."""
     for table in tree.find_all(exp.Table):
         if DECORATOR.match(table.name):
             written = ".".join(part for part in (table.db, table.name) if part)
             raise BigQueryError("invalidQuery", f'Table "{written}" cannot include decorator')
     return tree
-
-
-# -- Writing -----------------------------------------------------------------------------------------------------------
 
 
 def write(
@@ -111,7 +108,7 @@ def write(
     prefix: str = "Invalid schema update. ",
     isolated: bool = False,
 ) -> Answer:
-    """What query, load and copy jobs write with; with a decorator, into that partition alone."""
+    """Write the rows of a query, load or copy job; with a decorator, into that partition alone."""
     if not (partition := find(reference, config)):
         return _original["write"](cur, sql, params, reference, config, default, prefix, isolated)
     if isinstance(config, JobConfigurationTableCopy):
@@ -164,7 +161,7 @@ def _replace_rows(
 
 
 def _check_copy(partition: Partition, config: Resource) -> None:
-    """Upstream copies whatever fits; BigQuery wants the same partitioning and no looser schema."""
+    """Require equal partitioning and no looser schema for a copy, as BigQuery does; upstream copies whatever fits."""
     if not tables.exists(*partition.base):
         return
     destination = tables.load(*partition.base)
@@ -208,27 +205,24 @@ def _loosened(given: Field, field: Field) -> bool:
 
 
 def plain(reference: Reference) -> Reference:
-    """The table's name without a decorator."""
+    """Reference of the table, without a decorator."""
     match = DECORATOR.match(reference[2])
     return (*reference[:2], match[1] if match else reference[2])
 
 
 def annotate(reference: Reference, changes: Table) -> None:
-    """Metadata is the table's; kept under a decorated name it would look like one more table."""
+    """Store metadata under the plain name; under a decorated name it would look like another table."""
     _original["annotate"](plain(reference), changes)
 
 
-# -- Reading, deleting -------------------------------------------------------------------------------------------------
-
-
 def copy_source(reference: Reference) -> Answer:
-    """What a copy job reads."""
+    """SQL source of a copy job: a partition or a table."""
     partition = find(reference)
     return partition.source if partition else _original["copy_source"](reference)
 
 
 def extract(cur: Connection, config: Resource, upload: object) -> Answer:
-    """What an extract job reads. Upstream would write out the whole table."""
+    """Extract a partition, where upstream would write out the whole table."""
     partition = config.sourceTable and find(tables.reference(config.sourceTable))
     if not partition:
         return _original["extract"](cur, config, upload)
@@ -247,7 +241,7 @@ def list_rows(
     selected: str | None,
     int64_timestamps: bool,
 ) -> Answer:
-    """tabledata.list: the partition's rows."""
+    """Rows of a partition or a table, for the API's tabledata.list."""
     reference = (project_id, dataset_id, table_id)
     if not (partition := find(reference)):
         return _original["list_rows"](*reference, max_results, start, selected, int64_timestamps)
@@ -261,7 +255,7 @@ def list_rows(
 
 
 def get(project_id: str, dataset_id: str, table_id: str, *others: object) -> Answer:
-    """tables.get: the table's resource with the partition's count of rows."""
+    """Resource of a table, with the partition's number of rows if one is named, for the API's tables.get."""
     reference = (project_id, dataset_id, table_id)
     if not (partition := find(reference)):
         return _original["get"](*reference, *others)
@@ -272,7 +266,7 @@ def get(project_id: str, dataset_id: str, table_id: str, *others: object) -> Ans
 
 
 def delete(project_id: str, dataset_id: str, table_id: str) -> None:
-    """tables.delete: the partition's rows alone."""
+    """Delete a table, or a partition's rows alone, for the API's tables.delete."""
     reference = (project_id, dataset_id, table_id)
     if not (partition := find(reference)):
         _original["delete"](*reference)
@@ -282,25 +276,25 @@ def delete(project_id: str, dataset_id: str, table_id: str) -> None:
 
 
 def refuse(project_id: str, dataset_id: str, table_id: str) -> None:
-    """For what is not emulated, and would touch the whole table or make a phantom one."""
+    """Refuse a decorator where it is not emulated: upstream would change the whole table or make a phantom one."""
     if DECORATOR.match(table_id):
         raise BigQueryError("invalid", f"Table decorators cannot be used here: {table_id}")
 
 
 def update(project_id: str, dataset_id: str, table_id: str, *others: object) -> Answer:
-    """tables.update and patch."""
+    """Refuse decorators in the API's tables.update and tables.patch."""
     refuse(project_id, dataset_id, table_id)
     return _original["update"](project_id, dataset_id, table_id, *others)
 
 
 def insert_all(project_id: str, dataset_id: str, table_id: str, body: Resource) -> Answer:
-    """tabledata.insertAll."""
+    """Refuse decorators in the API's tabledata.insertAll."""
     refuse(project_id, dataset_id, table_id)
     return _original["insert_all"](project_id, dataset_id, table_id, body)
 
 
 def install() -> None:
-    """Replaces what upstream reads, writes, copies, extracts and deletes tables with; adds a SQL rule."""
+    """Replace upstream's functions that read, write, copy, extract and delete tables; add a SQL rule."""
     require(extract_jobs, "_uris")
     rules.STATEMENT_RULES.insert(0, refuse_in_sql)
     for name, new in (("physical", physical), ("write", write), ("delete", delete), ("get", get), ("update", update)):

@@ -1,4 +1,4 @@
-"""`CREATE OR REPLACE TABLE t (columns) AS SELECT` in one step: where the SELECT fails, the old table stays."""
+"""Atomic `CREATE OR REPLACE TABLE t (columns) AS SELECT`: if the SELECT fails, the old table stays."""
 
 import contextlib
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from goldline.emulators.warehouse.transactions import OPEN
 from goldline.emulators.warehouse.upstream import Answer, Connection, Context, replace
 
 STAGE = "__rebuild"
-# In a statement's meta: whether there is an old table.
+# Key in a statement's meta: whether there is an old table.
 REPLACES = "goldline.replaces"
 
 _original: dict[str, Callable[..., Any]] = {}
 
 
 def run(cur: Connection, tree: exp.Expr, context: Context, *others: object) -> Answer:
-    """Runs the SELECT first, into a stage; upstream empties the table before, also for a SELECT that reads it."""
+    """Run the SELECT first, into a stage; upstream empties the table before, even if the SELECT reads it."""
     _, _, dry_run, _ = others
     if dry_run or not _has_both(tree) or context.system.get(OPEN):
         return _original["run"](cur, tree, context, *others)
@@ -45,14 +45,14 @@ def run(cur: Connection, tree: exp.Expr, context: Context, *others: object) -> A
 
 
 def _has_both(tree: exp.Expr) -> bool:
-    """Whether the statement has columns and a SELECT, and is to be done whatever is there."""
+    """Whether a statement is a CREATE TABLE with columns and a SELECT, not temporary, without IF NOT EXISTS."""
     if not isinstance(tree, exp.Create) or tree.args.get("kind") != "TABLE" or tree.args.get("exists"):
         return False
     return isinstance(tree.this, exp.Schema) and bool(tree.expression) and not tree.find(exp.TemporaryProperty)
 
 
 def split(tree: exp.Expr) -> list[exp.Expr]:
-    """Upstream makes a CREATE and an INSERT of it: both, then, in one transaction."""
+    """Put the CREATE and INSERT that upstream makes of such a statement into one transaction."""
     parts: list[exp.Expr] = _original["split"](tree)
     if len(parts) == 2 and tree.meta.get(REPLACES):
         return [exp.Transaction(), *parts, exp.Commit()]
@@ -60,6 +60,6 @@ def split(tree: exp.Expr) -> list[exp.Expr]:
 
 
 def install() -> None:
-    """Replaces query._run and sql.rules.ddl.split."""
+    """Replace query._run and sql.rules.ddl.split."""
     _original["run"] = replace(query, "_run", run)
     _original["split"] = replace(ddl, "split", split)

@@ -1,4 +1,4 @@
-"""The two servers, REST and gRPC: how they listen, and how they end."""
+"""Start and end of the two servers, REST and gRPC."""
 
 import asyncio
 import concurrent.futures
@@ -18,14 +18,14 @@ from local_bigquery.jobs import runner
 
 from goldline.emulators.warehouse.upstream import replace, require
 
-# For requests that run on when the server is told to stop.
+# For requests that still run when the server is told to stop.
 GRACE_SECONDS = 1
 
 _log = logging.getLogger(__name__)
 
 
 def start_grpc(host: str, port: int) -> tuple[grpc.Server, int]:
-    """As upstream's, but a taken port is an error: gRPC would share it, and each server answer every other call."""
+    """Start the gRPC server; a taken port is an error, where upstream's would share it and answer every other call."""
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(max_workers=16), options=[("grpc.so_reuseport", 0)])
     handlers = grpc_server.SERVICES.items()
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(name, methods) for name, methods in handlers])
@@ -35,10 +35,10 @@ def start_grpc(host: str, port: int) -> tuple[grpc.Server, int]:
 
 
 class Server(uvicorn.Server):
-    """Ends running queries at the signal; uvicorn would give their requests the grace time first."""
+    """HTTP server that ends running queries at the signal; uvicorn would give their requests the grace time first."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """What uvicorn does to end, and our own; again and again, as a job may just be about to start its query."""
+        """Shut down as uvicorn does, and interrupt queries again and again: a job may be about to start one."""
 
         async def keep_interrupting() -> None:
             while True:
@@ -53,7 +53,7 @@ class Server(uvicorn.Server):
 
 
 def serve(app: str, host: str, port: int) -> None:
-    """As uvicorn.run, once the database is open: who gets an answer gets it from a warehouse that is ready."""
+    """Serve like uvicorn.run, after opening the database: an answer then means that the warehouse is ready."""
     database.connection()
     logging.getLogger("sqlglot").setLevel(logging.ERROR)  # warns of each PARTITION BY that it leaves out
     config = uvicorn.Config(app, host, port, log_level="warning", timeout_graceful_shutdown=GRACE_SECONDS)
@@ -64,7 +64,7 @@ def serve(app: str, host: str, port: int) -> None:
 
 
 def interrupt() -> None:
-    """Stops the jobs that run."""
+    """Interrupt all running jobs."""
     for running in list(runner._running.values()):
         running.cancelled = True
         if running.cursor:
@@ -73,27 +73,27 @@ def interrupt() -> None:
 
 
 def close() -> None:
-    """Writes out what is written ahead."""
+    """Interrupt all jobs and write the write-ahead log into the database."""
     interrupt()
     try:
         database.execute("CHECKPOINT emulator")
-    except duckdb.Error as error:  # someone still writes; the next start reads the write-ahead log
+    except duckdb.Error as error:  # a job still writes; the next start reads the write-ahead log
         _log.warning("no checkpoint: %s", error)
 
 
 def stop(signum: int, frame: FrameType | None) -> None:
-    """What SIGTERM and SIGINT do once uvicorn has ended, which raises them again."""
+    """Exit on SIGTERM and SIGINT, which uvicorn raises again after its shutdown."""
     raise SystemExit(0)
 
 
 def leave(code: int) -> None:
-    """Ends the process at once: idle worker threads of both servers would be waited for."""
+    """End the process at once, without waiting for idle worker threads of both servers."""
     logging.shutdown()
     os._exit(code)
 
 
 def install() -> None:
-    """Replaces grpc.server.start and uvicorn.run; sets what the signals do."""
+    """Replace grpc.server.start and uvicorn.run; set the signal handlers."""
     require(runner, "_running")
     replace(grpc_server, "start", start_grpc)
     replace(uvicorn, "run", serve)

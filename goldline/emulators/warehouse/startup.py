@@ -1,4 +1,4 @@
-"""What a start owes to the process before it: jobs that it left running, results that nobody will fetch."""
+"""Clean-up at the start: jobs that a killed server left running, and old results of queries."""
 
 import functools
 import json
@@ -10,7 +10,7 @@ from local_bigquery.engine.database import quote
 
 from goldline.emulators.warehouse.upstream import Connection, replace
 
-# As long as BigQuery keeps the result of a query that named no destination.
+# BigQuery keeps the result of a query without a destination as long.
 RESULTS_HOURS = 24
 
 _original: dict[str, Any] = {}
@@ -18,7 +18,7 @@ _original: dict[str, Any] = {}
 
 @functools.cache
 def connect() -> Connection:
-    """The process's one connection, its house put in order."""
+    """Connection of the process, made once, after the clean-up."""
     con: Connection = _original["connect"]()
     end_jobs(con)
     drop_results(con, older_than=time.time() - RESULTS_HOURS * 3600)
@@ -26,7 +26,7 @@ def connect() -> Connection:
 
 
 def end_jobs(con: Connection) -> None:
-    """Jobs that a killed server left running: clients would poll them for ever."""
+    """Mark jobs that a killed server left running as failed: clients would poll them for ever."""
     left = con.execute("SELECT project_id, job_id, resource FROM emulator.jobs WHERE state <> 'DONE'").fetchall()
     error = {"reason": "backendError", "message": "The server stopped while the job ran."}
     for project_id, job_id, resource in left:
@@ -40,7 +40,7 @@ def end_jobs(con: Connection) -> None:
 
 
 def drop_results(con: Connection, older_than: float) -> None:
-    """Upstream keeps the rows of every query for ever, in one file."""
+    """Drop results older than a time, in seconds since 1970: upstream keeps those of every query for ever."""
     tables = con.execute(
         "SELECT table_name FROM duckdb_tables() LEFT JOIN emulator.jobs ON table_name = project_id || ':' || job_id "
         "WHERE database_name = 'emulator' AND schema_name = '_results' AND coalesce(creation_time, 0) < ?",
@@ -52,5 +52,5 @@ def drop_results(con: Connection, older_than: float) -> None:
 
 
 def install() -> None:
-    """Replaces database._connect."""
+    """Replace database._connect."""
     _original["connect"] = replace(database, "_connect", connect)

@@ -28,11 +28,8 @@ SAME_TYPE = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT"
 _original: dict[str, Any] = {}
 
 
-# -- DDL ---------------------------------------------------------------------------------------------------------------
-
-
 def described_fields(schema: exp.Expr, evaluate: options.Evaluate) -> list[dict[str, Any]]:
-    """What the stored types do not tell of a CREATE's columns. Upstream gives a column the first of its children's."""
+    """Options and modes of a CREATE's columns, nested ones too; upstream gives a column those of its first child."""
     columns = schema.expressions if isinstance(schema, exp.Schema) else []
     return [extra for column in columns if len(extra := _described(column, evaluate, False)) > 1]
 
@@ -59,7 +56,7 @@ def _described(column: exp.Expr, evaluate: options.Evaluate, nested: bool) -> di
 
 
 def alteration(stored: Table, action: exp.Expr, reference: Reference, evaluate: options.Evaluate) -> Answer:
-    """ALTER TABLE: an added column keeps its OPTIONS."""
+    """Changes by an ALTER TABLE, in which an added column keeps its OPTIONS."""
     if not isinstance(action, exp.ColumnDef):
         return _original["alteration"](stored, action, reference, evaluate)
     extras = _described(action, evaluate, False)
@@ -72,13 +69,10 @@ def alteration(stored: Table, action: exp.Expr, reference: Reference, evaluate: 
     return {"schema": {"fields": [field.dump() for field in fields]}}
 
 
-# -- tables.update and patch -------------------------------------------------------------------------------------------
-
-
 def alter(project_id: str, dataset_id: str, table_id: str, fields: list[Field]) -> None:
-    """Adds columns, into records too, and refuses what BigQuery refuses. Upstream does either only at the top."""
+    """Add columns, also in records, and refuse what BigQuery refuses; upstream does both for top-level columns only."""
     reference = (project_id, dataset_id, table_id)
-    # As stored and described: only so are nested modes known.
+    # From the stored resource: only it has nested modes.
     current = tables.fields(tables.load(*reference))
     added = _added(names.label(*reference), current, fields, [])
     _original["alter"](*reference, fields)
@@ -89,7 +83,7 @@ def alter(project_id: str, dataset_id: str, table_id: str, fields: list[Field]) 
 
 
 def _added(label: str, current: list[Field], given: list[Field], path: list[str]) -> list[tuple[list[str], Field]]:
-    """The new fields, each with where it goes; `element` is DuckLake's word for what an array holds."""
+    """New fields, each with its path; `element` is DuckLake's name for the items of an array."""
     olds = {field.name.casefold(): field for field in current}
     new: list[tuple[list[str], Field]] = []
     for field in given:
@@ -123,9 +117,6 @@ def _check_change(label: str, old: Field, new: Field) -> None:
     )
 
 
-# -- Load and copy jobs ------------------------------------------------------------------------------------------------
-
-
 def write(
     cur: Connection,
     sql: str,
@@ -135,7 +126,7 @@ def write(
     default: str = "WRITE_EMPTY",
     *others: object,
 ) -> Answer:
-    """A table that a load or a copy job makes, or makes anew, has the REQUIRED columns that it was told."""
+    """Write a job's rows; a table that a load or copy job makes has the REQUIRED columns of its schema or source."""
     model = _model(config) if not _kept(reference, config, default) else None
     if model is None:
         return _original["write"](cur, sql, params, reference, config, default, *others)
@@ -151,7 +142,7 @@ def write(
 
 
 def _check_present(cur: Connection, sql: str, params: object, required: list[str]) -> None:
-    """Before anything is written: no value of a REQUIRED column is missing."""
+    """Refuse NULL in a REQUIRED column, before anything is written."""
     if required:
         missing = ", ".join(f"count(*) FILTER ({quote(name)} IS NULL)" for name in required)
         [counts] = cur.execute(f"SELECT {missing} FROM ({sql})", params).fetchall()
@@ -168,7 +159,7 @@ def _kept(reference: Reference, config: Resource, default: str) -> bool:
 
 
 def _model(config: Resource) -> Table | None:
-    """What the table is to look like, if the job says so."""
+    """Schema, and for a copy the layout, that a job gives the table; None if it gives none."""
     if isinstance(config, JobConfigurationLoad) and config.schema_ and config.schema_.fields:
         return Table(schema=config.schema_)
     if isinstance(config, JobConfigurationTableCopy) and config.operationType in (None, "COPY"):
@@ -178,11 +169,8 @@ def _model(config: Resource) -> Table | None:
     return None
 
 
-# -- tables.get --------------------------------------------------------------------------------------------------------
-
-
 def load(project_id: str, dataset_id: str, table_id: str) -> Table:
-    """With the rows there are: upstream tells DuckLake's count, which still counts what a MERGE has replaced."""
+    """Resource of a table, with its rows counted: DuckLake's own count includes rows that a MERGE has replaced."""
     resource: Table = _original["load"](project_id, dataset_id, table_id)
     if resource.type != "TABLE" or not tables.fields(resource) or resource.numRows == "0":
         return resource
@@ -191,7 +179,7 @@ def load(project_id: str, dataset_id: str, table_id: str) -> Table:
 
 
 def install() -> None:
-    """Replaces catalog.ddl._fields and _alteration, tables._alter, tables.write and tables.load."""
+    """Replace catalog.ddl._fields and _alteration, tables._alter, tables.write and tables.load."""
     require(catalog_ddl, "_parameters")
     replace(catalog_ddl, "_fields", described_fields)
     _original["alteration"] = replace(catalog_ddl, "_alteration", alteration)

@@ -1,4 +1,4 @@
-"""Transactions: MERGE inside one or of whole partitions, and BigQuery's words for one that lost to another."""
+"""Transactions: MERGE inside one, MERGE of whole partitions, and BigQuery's error for a conflict of two."""
 
 import contextlib
 import re
@@ -19,7 +19,7 @@ from goldline.emulators.warehouse.external import TEMPORARY
 from goldline.emulators.warehouse.lookups import look
 from goldline.emulators.warehouse.upstream import Connection, Context, Reference, Resource, replace, require
 
-# In a statement's Context.system: whether its script has begun a transaction.
+# Key in a statement's Context.system: whether its script has begun a transaction.
 OPEN = "goldline.transaction"
 BOUNDARY = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK)\b", re.IGNORECASE)
 
@@ -27,7 +27,7 @@ _original: dict[str, Any] = {}
 
 
 class InTransaction:
-    """A cursor that answers BEGIN as the merge expects inside a transaction, without aborting the script's own."""
+    """Cursor that refuses BEGIN, as the merge expects inside a transaction, without aborting the script's own."""
 
     def __init__(self, cur: Connection) -> None:
         self._cur = cur
@@ -36,14 +36,14 @@ class InTransaction:
         return getattr(self._cur, name)
 
     def execute(self, sql: str, *args: object) -> object:
-        """As the cursor's, but for BEGIN."""
+        """Execute a statement; BEGIN is refused before it reaches DuckDB."""
         if sql == "BEGIN":
             raise duckdb.TransactionException("cannot start a transaction within a transaction")
         return self._cur.execute(sql, *args)
 
 
 def run_merge(cur: Connection, tree: exp.Expr, context: Context) -> Resource:
-    """Upstream tries BEGIN and goes on where it fails; in DuckDB the failure aborts the transaction."""
+    """Run a MERGE; upstream tries BEGIN and goes on if it fails, but in DuckDB the failure aborts the transaction."""
     if not context.system.get(OPEN):
         with look(tree, context):
             replacing = _replacing(tree, context)
@@ -55,9 +55,9 @@ def run_merge(cur: Connection, tree: exp.Expr, context: Context) -> Resource:
 
 
 def _replacing(tree: exp.Expr, context: Context) -> tuple[exp.Delete, exp.Insert] | None:
-    """The two statements that MERGE ... ON FALSE stands for, if it is that, and what it reads is not its target.
+    """DELETE and INSERT that replace a MERGE ... ON FALSE; None for another MERGE, or one that reads its target.
 
-    Upstream would number the source's rows and the whole table's, and look each up four times.
+    Upstream would number all rows of the source and of the table, and look each up four times.
     """
     clauses = [when.copy() for when in tree.args["whens"].expressions]
     if not (isinstance(tree.args["on"], exp.Boolean) and not tree.args["on"].this) or len(clauses) != 2:
@@ -82,7 +82,7 @@ def _replacing(tree: exp.Expr, context: Context) -> tuple[exp.Delete, exp.Insert
 
 
 def _are_other_tables(source: exp.Expr, target: exp.Table, context: Context) -> bool:
-    """Whether a source reads nothing but tables, and not the target: a view may read anything."""
+    """Whether a source reads only tables other than the target; False for views, which may read anything."""
     own = names.reference(target, context.project_id, context.dataset_id)
     for table in source.find_all(exp.Table):
         if not table.db and table.name in context.system.get(TEMPORARY, {}):
@@ -104,7 +104,7 @@ def _replace_rows(cur: Connection, translated: list[tuple[str, Resource]], is_em
     cur.execute("BEGIN")
     try:
         for name, (sql, bound) in zip(counts, translated, strict=True):
-            # DuckLake knows by its files that no row is of a partition, but takes its time where there are no files.
+            # By its files DuckLake knows fast that a partition has no rows; in a table without files it is slow.
             if not (is_empty and name == "deletedRowCount"):
                 [(counts[name],)] = cur.execute(sql, bound).fetchall()
         cur.execute("COMMIT")
@@ -119,18 +119,18 @@ def _replace_rows(cur: Connection, translated: list[tuple[str, Resource]], is_em
 
 
 def run_sql(interpreter: script.Interpreter, statement: script.Statement) -> None:
-    """Notes where a script's transaction begins and ends."""
+    """Run a statement of a script, and note whether it begins or ends a transaction."""
     _original["sql"](interpreter, statement)
     if match := BOUNDARY.match(statement.text):
         interpreter.context.system[OPEN] = match[1].upper() == "BEGIN"
 
 
 def install() -> None:
-    """Replaces merge.run and script.Interpreter.sql; adds an error."""
+    """Replace merge.run and script.Interpreter.sql; add errors."""
     require(tables, "physical")
     _original["merge"] = replace(merge, "run", run_merge)
     _original["sql"] = replace(script.Interpreter, "sql", run_sql)
     lost = re.compile(r"(?P<name>Failed to commit DuckLake) transaction|(?:Transaction|write-write) conflict")
     errors.DUCKDB_ERRORS.insert(0, (lost, "invalidQuery", "Transaction is aborted due to concurrent update"))
-    # Ours, for what neither the caller nor the SQL is to blame; the client tries such a call again.
+    # goldline's own, for faults of neither the caller nor the SQL; the client retries such a call.
     errors.STATUSES.setdefault("backendError", (503, "UNAVAILABLE"))

@@ -1,4 +1,4 @@
-"""The versions that we patch, the names of what is passed around in them, and the tools that patch them loudly."""
+"""Versions of the patched packages, names for their types, and functions that patch them or fail at the start."""
 
 from collections.abc import Callable
 from importlib import metadata
@@ -25,10 +25,10 @@ __all__ = [
     "require",
 ]
 
-# What the patches were written against and tests/local is run with. A bump starts here.
+# Versions that the patches were written for and tests/library/emulators runs with. A bump starts here.
 VERSIONS = {"local-bigquery": "0.4.0", "duckdb": "1.5.5", "sqlglot": "30.24.0"}
 
-# What an upstream function returns, handed on as it came. (Upstream has no types to check.)
+# Result of an upstream function, passed on as it is. (Upstream has no types to check.)
 Answer = Any
 
 # project, dataset, table: how upstream names a table everywhere.
@@ -36,18 +36,22 @@ Reference = tuple[str, str, str]
 
 
 class UpstreamChangedError(RuntimeError):
-    """A version or a name that we patch is not what it was."""
+    """A patched package has another version, or lacks a name that the patches use."""
 
 
 def check_versions() -> None:
-    """Refuses to start on versions that the patches were not tested with."""
+    """Refuse versions that the patches were not tested with.
+
+    Raises:
+        UpstreamChangedError: a package has another version.
+    """
     for package, expected in VERSIONS.items():
         if (found := metadata.version(package)) != expected:
             raise UpstreamChangedError(f"{package} is {found}; goldline.emulators.warehouse is made for {expected}")
 
 
 def replace(owner: object, name: str, new: object) -> Callable[..., Answer]:
-    """Puts `new` in place of `owner.name` and returns what was there."""
+    """Replace `owner.name` by `new`, and return the old value."""
     require(owner, name)
     old: Callable[..., Answer] = getattr(owner, name)
     setattr(owner, name, new)
@@ -55,7 +59,11 @@ def replace(owner: object, name: str, new: object) -> Callable[..., Answer]:
 
 
 def require(owner: object, *names: str) -> None:
-    """Fails now, not in the middle of a query, when a name that we use is gone."""
+    """Fail at the start, not in the middle of a query, if `owner` lacks a name that the patches use.
+
+    Raises:
+        UpstreamChangedError: a name is missing.
+    """
     for name in names:
         if not hasattr(owner, name):
             raise UpstreamChangedError(f"{getattr(owner, '__name__', owner)} no longer has {name}")
