@@ -11,14 +11,14 @@ NOT_SIMULATED = "none"
 
 
 class RunPlace(BaseModel):
-    """Identifier and place of a run: known before its date is.
+    """Identifier and place of a run, known before its date is resolved.
 
     Attributes:
-        run_id: name of the pipeline job; a retried task keeps it.
+        run_id: name of the pipeline job; the same in every retry of a task.
         project: project of Firestore, lake and warehouse.
         location: location of BigQuery's datasets.
         bucket: the lake, without `gs://`.
-        dataset_prefix: prefix of every dataset's name, so that a developer's tables keep apart.
+        dataset_prefix: prefix of every dataset's name, such as `dev_`: it keeps a developer's tables apart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,11 +30,11 @@ class RunPlace(BaseModel):
     dataset_prefix: str = ""
 
     def dataset(self, name: str) -> str:
-        """Name in this run of the dataset `silver` or another."""
+        """Name of a dataset such as `silver` in this run: with `dataset_prefix`."""
         return self.dataset_prefix + name
 
     def table(self, name: str) -> str:
-        """Full name of `silver.stg_orders` in this run: `project.dataset.table`."""
+        """Full name of a table such as `silver.stg_orders` in this run: `project.dataset.table`."""
         dataset, table = name.split(".")
         return f"{self.project}.{self.dataset(dataset)}.{table}"
 
@@ -48,14 +48,14 @@ class RunContext(RunPlace):
     """One run of the pipeline for one date.
 
     Attributes:
-        run_date: the date that is run.
-        since: by flow, the first date whose arrivals are read.
-        full_refresh: tables that are made anew from all that ever arrived; `all` means every one.
-        train: `auto`, `yes` or `no`: whether models are trained.
-        seed: seed of all that is random.
+        run_date: the date that the run is for, UTC.
+        since: first date whose arrivals are read, by flow.
+        full_refresh: tables to rebuild from everything that ever arrived; `all` stands for every table.
+        train: `auto` (weekly, and where there is no usable champion), `yes` or `no`: whether models are trained.
+        seed: seed of all random numbers.
         simulated_size: `small`, `demo` or `large` where simulators stand in for the sources, else `none`.
-        vertex_region: region of Vertex AI where accepted models are registered; empty: nowhere.
-        serving_image: image that serves registered models, by digest; empty: they are not registered.
+        vertex_region: Vertex AI region where accepted models are registered; empty: they are not registered.
+        serving_image: image that serves registered models, named by digest; empty: they are not registered.
     """
 
     run_date: datetime.date
@@ -69,11 +69,11 @@ class RunContext(RunPlace):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a context that prepare_run wrote."""
+        """Parse the JSON of a context, as prepare_run wrote it."""
         return cls.model_validate_json(text)
 
     def refreshes(self, table: str) -> bool:
-        """Whether the table is made anew; it may be named with or without its dataset."""
+        """Whether `full_refresh` names the table (`silver.stg_orders`), with or without its dataset."""
         return bool({EVERYTHING, table, table.split(".")[1]} & set(self.full_refresh))
 
     @property
@@ -83,5 +83,5 @@ class RunContext(RunPlace):
 
 
 def records_folder(run_id: str) -> str:
-    """Folder of the lake that holds a run's own files."""
+    """Folder of a run's own files, below the bucket."""
     return f"ops/runs/{run_id}"

@@ -1,4 +1,4 @@
-"""Which date a run is for, and from which date on it reads what arrived."""
+"""Date of a run, and the first date whose arrivals each flow reads in it."""
 
 import datetime
 from collections.abc import Mapping
@@ -9,18 +9,18 @@ DAY = datetime.timedelta(days=1)
 
 
 def resolve(run_date: str, scheduled: str, created: str) -> datetime.date:
-    """The date to run: the one asked for, else the day before the schedule's time, else before the creation time.
+    """Resolve the run date: `run_date`, else the day before the scheduled time, else the day before the creation time.
 
-    A job that no schedule started has a schedule time of 1970 or none at all
+    A job that no schedule started has a scheduled time in 1970 or none at all
     (https://github.com/GoogleCloudPlatform/vertex-ai-samples/issues/3771).
 
     Args:
-        run_date: YYYY-MM-DD or nothing.
-        scheduled: ISO time, in UTC unless it says otherwise.
-        created: likewise.
+        run_date: YYYY-MM-DD, or empty.
+        scheduled: ISO 8601 time, UTC unless it has an offset; empty or an unfilled placeholder: none.
+        created: creation time of the job, in the same form.
 
     Raises:
-        ValueError: a value is neither empty nor of that form.
+        ValueError: a value is malformed, or no date follows from them.
     """
     if run_date:
         return datetime.date.fromisoformat(run_date)
@@ -28,17 +28,17 @@ def resolve(run_date: str, scheduled: str, created: str) -> datetime.date:
     if moment is None or moment.date() <= EPOCH + DAY:
         moment = _moment(created)
     if moment is None:
-        raise ValueError("neither a run_date nor a time of schedule or creation is known: give run_date")
+        raise ValueError("expected a run_date, a scheduled time or a creation time, got none of them: give run_date")
     return moment.date() - DAY
 
 
 def since(
     run_date: datetime.date, last_finished: Mapping[str, datetime.date | None], lookback_days: int
 ) -> dict[str, datetime.date]:
-    """By flow, the first date whose arrivals are read.
+    """First date whose arrivals are read, by flow.
 
-    It is the day after the last date that the flow finished before this one, so that a night that failed is caught up
-    by the next; for a flow that never finished a date, all that ever arrived.
+    The day after the flow's last finished date, or the run date if that is earlier, less the lookback: so the next run
+    catches up a failed night. EPOCH, and so everything that ever arrived, for a flow that never finished a date (None).
     """
     lookback = datetime.timedelta(days=lookback_days)
     return {
@@ -47,7 +47,7 @@ def since(
 
 
 def _moment(text: str) -> datetime.datetime | None:
-    # A placeholder that was not filled in stays as it is, in braces.
+    # A placeholder that was not filled in keeps its braces.
     if not text or text.startswith("{{"):
         return None
     moment = datetime.datetime.fromisoformat(text)

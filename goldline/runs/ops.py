@@ -1,4 +1,4 @@
-"""What a run tells of itself: the rows of the ops tables. The models are these tables' contracts."""
+"""Rows of the ops tables (`ops.runs`, `ops.commits`, ...); the models here are the tables' contracts."""
 
 import datetime
 import types
@@ -21,13 +21,13 @@ _TYPES: Mapping[Any, str] = {
 
 
 class OpsRow(BaseModel):
-    """A row of an ops table; each field's description is its column's."""
+    """Row of an ops table: each field is a column, with the field's description."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
     def columns(cls) -> tuple[Column, ...]:
-        """The table's columns: a field that may be None is NULLABLE, any other REQUIRED."""
+        """Columns of the table: a field that may be None is NULLABLE, any other REQUIRED."""
         found = []
         for name, field in cls.model_fields.items():
             kinds = typing.get_args(field.annotation) or (field.annotation,)
@@ -39,47 +39,45 @@ class OpsRow(BaseModel):
 
 
 class Commit(OpsRow):
-    """The last act of a landing: from now on its files count."""
+    """Commit of an attempt, the last act of a landing: from then on readers see its files."""
 
     source: str = Field(description="The external table over the files, such as bronze.ext_orders.")
     run_date: datetime.date = Field(description="Run date of the landing.")
-    attempt: str = Field(description="The attempt that is committed.")
+    attempt: str = Field(description="Id of the committed attempt.")
     files: int = Field(description="Files written.")
     rows: int = Field(description="Records written.")
-    mode: str | None = Field(
-        default=None, description="full or incremental; NULL where the source has no such difference."
-    )
+    mode: str | None = Field(default=None, description="full or incremental; NULL for a source of files.")
     watermark: datetime.datetime | None = Field(
-        default=None, description="incremental only: records changed from then on were read."
+        default=None, description="incremental only: records changed at this time or later were read."
     )
     documents: int | None = Field(default=None, description="Records that the source held as of the read time.")
-    origin: str | None = Field(default=None, description="The collection, database and project that were read.")
+    origin: str | None = Field(default=None, description="Project/database/collection, or lake folder, that was read.")
     pii_key_version: str | None = Field(default=None, description="Version of the key of the pseudonyms.")
     pii_key_check: str | None = Field(
-        default=None, description="A pseudonym of a fixed text: tells keys of one version apart."
+        default=None, description="Pseudonym of a fixed text: it differs between keys of the same version."
     )
     content: str | None = Field(
-        default=None, description="Hash of the files that came and of how they were treated; NULL for an export."
+        default=None, description="Hash of the files that arrived, the contract and the key; NULL for an export."
     )
-    read_time: datetime.datetime = Field(description="The moment as of which the source was read.")
+    read_time: datetime.datetime = Field(description="The time as of which the source was read.")
     run_id: str = Field(description="The run that landed them.")
     committed_at: datetime.datetime = Field(description="When the attempt was committed.")
 
 
 class RunRow(OpsRow):
-    """A run's outcome."""
+    """Outcome of a run, or of one flow in it."""
 
     run_id: str = Field(description="The run.")
-    run_date: datetime.date | None = Field(description="The date that was run; unknown when it could not be resolved.")
+    run_date: datetime.date | None = Field(description="The run date; NULL if it could not be resolved.")
     flow: str | None = Field(description="A flow of the run; NULL for the run as a whole.")
     status: str = Field(description="succeeded or failed.")
     finished_at: datetime.datetime = Field(description="When the run finished.")
-    seconds: float | None = Field(description="From the run's first task to its last.")
-    error: str | None = Field(description="The failed tasks and what they said.")
+    seconds: float | None = Field(description="First task's start to last one's end; of a flow, the sum of its tasks.")
+    error: str | None = Field(description="The failed tasks with their error messages.")
 
 
 class TableRow(OpsRow):
-    """What one build did to one table."""
+    """Outcome of one build of one table: selected = published + rejected + superseded."""
 
     run_id: str = Field(description="The run.")
     run_date: datetime.date = Field(description="The date that was run.")
@@ -95,7 +93,7 @@ class TableRow(OpsRow):
 
 
 class CheckRow(OpsRow):
-    """What one check found."""
+    """Result of one check."""
 
     run_id: str = Field(description="The run.")
     run_date: datetime.date = Field(description="The date that was run.")
@@ -104,13 +102,13 @@ class CheckRow(OpsRow):
     level: str = Field(description="block or warn.")
     failing: int = Field(description="Rows (or values) that failed.")
     passed: bool = Field(description="Whether none failed.")
-    observed: float | None = Field(default=None, description="What was measured, where that is compared.")
-    threshold: float | None = Field(default=None, description="What it was compared with, in the same unit.")
-    detail: str | None = Field(default=None, description="The file, column or key that it is about, or a hint.")
+    observed: float | None = Field(default=None, description="Measured value, where it is compared with a threshold.")
+    threshold: float | None = Field(default=None, description="Threshold, in the unit of the measured value.")
+    detail: str | None = Field(default=None, description="The file, column or key concerned, or a hint.")
 
 
 class ModelRow(OpsRow):
-    """A metric of a model that a run judged."""
+    """One metric of a model version that a run evaluated."""
 
     run_id: str = Field(description="The run.")
     run_date: datetime.date = Field(description="The date that was run.")
@@ -122,13 +120,13 @@ class ModelRow(OpsRow):
 
 
 class Prediction(OpsRow):
-    """What a model predicted; of a model and date, the rows that were loaded last count."""
+    """One prediction; of each model and date only the rows loaded last are valid."""
 
     model: str = Field(description="The model, such as returns.")
     model_version: str = Field(description="The model's version.")
-    as_of: datetime.date = Field(description="The date whose features it was given.")
-    key: str = Field(description="What it is predicted of; where a key has several columns, a JSON array of them.")
-    value: float = Field(description="The probability, or the value.")
+    as_of: datetime.date = Field(description="Date of the features that it was made from.")
+    key: str = Field(description="Key of the row it is made for; a JSON array where the key has several columns.")
+    value: float = Field(description="The predicted probability, or the predicted value.")
     run_id: str = Field(description="The run that predicted it.")
     loaded_at: datetime.datetime = Field(description="When the predictions were made, the same for all of a run.")
 
@@ -141,5 +139,5 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     "ops.models": ModelRow.columns(),
     "ops.predictions": Prediction.columns(),
 }
-# The DATE column by whose days a table is partitioned, where a night brings more than a few rows.
+# DATE column that a table is partitioned by (daily), where a night brings more than a few rows.
 PARTITIONED_BY: Mapping[str, str] = {"ops.predictions": "as_of"}

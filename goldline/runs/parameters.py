@@ -1,4 +1,4 @@
-"""The rules that pipeline parameters keep, wherever they are given: at the command line, on submit, in prepare_run."""
+"""Validation of pipeline parameters, the same at the command line, on submit and in prepare_run."""
 
 import datetime
 import re
@@ -12,11 +12,11 @@ CHOICES = {
 
 
 class ParameterError(ValueError):
-    """A parameter's value is wrong: the message says what was expected and what came."""
+    """Invalid value of a parameter; the message says what was expected and what came."""
 
 
 def check(parameters: Mapping[str, object]) -> None:
-    """Check the values of pipeline parameters; names and types are the signature's affair.
+    """Check the values of pipeline parameters; their names and types are in the pipeline's signature.
 
     Raises:
         ParameterError: listing every wrong value.
@@ -38,14 +38,14 @@ def check(parameters: Mapping[str, object]) -> None:
 
 
 def refreshed(names: str, tables: Iterable[str]) -> tuple[str, ...]:
-    """The tables that the parameter full_refresh names, with or without their datasets.
+    """Parse the parameter full_refresh: the tables to rebuild, named with or without their datasets.
 
     Args:
-        names: with commas between; `all` for every one.
-        tables: all there are, as `silver.stg_orders`.
+        names: names of tables, separated by commas; `all` for every table.
+        tables: names of all tables of the project, such as `silver.stg_orders`.
 
     Raises:
-        ParameterError: one of them is no table.
+        ParameterError: a name is not that of a table.
     """
     asked = tuple(name.strip() for name in names.split(",") if name.strip())
     known = {"all", *(known for table in tables for known in (table, table.split(".", maxsplit=1)[1]))}

@@ -1,4 +1,4 @@
-"""What each task tells of itself: a small JSON object in the lake, which finish_run reads when the run is over."""
+"""Task records: one JSON file per task in the lake, collected by finish_run."""
 
 import datetime
 import logging
@@ -18,7 +18,7 @@ ERROR_LENGTH = 2000
 
 
 class TableResult(BaseModel):
-    """What a build did: selected = published + rejected + superseded."""
+    """Result of a table's build, in rows: selected = published + rejected + superseded."""
 
     name: str
     rows: int
@@ -32,16 +32,16 @@ class TableResult(BaseModel):
 
 
 class CheckResult(BaseModel):
-    """How many rows or values a check caught, and whether that stops the task.
+    """Result of one check: number of failing rows or values, and the level; `block` stops the task.
 
-    A run has one of each subject, name and detail.
+    Subject, name and detail together are unique in a run.
 
     Attributes:
-        name: snake_case without numbers and data, the same in every run, so that results can be grouped by it; of a
-            check that a contract declares, its text there.
-        observed: what was measured, where the check compares one number with a threshold.
-        threshold: what it was compared with, in the same unit.
-        detail: the file, column or key that it is about, or a hint; never personal data.
+        name: snake_case without numbers and data, the same in every run, so that results can be grouped by it. A check
+            that a contract declares has its name there.
+        observed: measured value, where the check compares one with a threshold.
+        threshold: threshold, in the unit of `observed`.
+        detail: the file, column or key concerned, or a hint; never personal data.
     """
 
     subject: str
@@ -55,13 +55,13 @@ class CheckResult(BaseModel):
     def __str__(self) -> str:
         """Name and numbers, for messages: `roc_auc_above_floor (observed 0.512, threshold 0.6)`."""
         numbers = {"observed": self.observed, "threshold": self.threshold}
-        told = [f"{name} {value:g}" for name, value in numbers.items() if value is not None]
-        more = ", ".join([self.detail, *told] if self.detail else told)
+        measured = [f"{name} {value:g}" for name, value in numbers.items() if value is not None]
+        more = ", ".join([self.detail, *measured] if self.detail else measured)
         return f"{self.name} ({more})" if more else self.name
 
 
 class ModelResult(BaseModel):
-    """A model as it was judged."""
+    """Evaluation of a model version: its metrics, and whether it was accepted."""
 
     name: str
     version: str
@@ -70,10 +70,10 @@ class ModelResult(BaseModel):
 
 
 class Record(BaseModel):
-    """One task of one run; a retried task overwrites its record.
+    """Record of one task of one run; a retry overwrites it.
 
     Attributes:
-        select: the SELECT of the table that the task built: a training runs it for past dates.
+        select: SELECT of the table that the task built; training runs it for past dates.
     """
 
     model_config = ConfigDict(validate_assignment=True)
@@ -92,13 +92,13 @@ class Record(BaseModel):
 
     @property
     def seconds(self) -> float:
-        """How long the task's own work took."""
+        """Seconds that the task's own work took; 0 while it runs."""
         return ((self.finished_at or self.started_at) - self.started_at).total_seconds()
 
 
 @contextmanager
 def recorded(run: RunContext, name: str, flow: str) -> Iterator[Record]:
-    """A record to fill in; it is written when the block ends, also when it fails."""
+    """Give a record to fill in; write it to the lake when the block ends, also when it fails."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     record = Record(name=name, flow=flow, started_at=now())
     try:
@@ -119,12 +119,12 @@ def _write(run: RunContext, record: Record) -> None:
         Lake(run.project, run.bucket).write_text(f"{run.records}/tasks/{record.name}.json", text)
     except (OSError, RuntimeError) as error:
         if record.status == "succeeded":
-            raise  # else the task's own error must be the one that is seen
+            raise  # else the task's own error must reach the caller
         LOG.warning("the record of %s could not be written: %s", record.name, error)
 
 
 def earlier(run: RunContext, name: str) -> Record | None:
-    """The record that an earlier try of the task left in this run, if it succeeded."""
+    """Record of an earlier, successful try of the task in this run; None under `goldline retry`."""
     if retry_marker():
         return None
     record = record_of(run, name)
@@ -132,16 +132,16 @@ def earlier(run: RunContext, name: str) -> Record | None:
 
 
 def record_of(run: RunContext, name: str) -> Record | None:
-    """The record that a task left in this run; None where it left none."""
+    """Record of a task in this run; None if there is none."""
     lake, path = Lake(run.project, run.bucket), f"{run.records}/tasks/{name}.json"
     return Record.model_validate_json(lake.read_text(path)) if lake.exists(path) else None
 
 
 def retry_marker() -> str:
-    """What `goldline retry` marks its tries with; empty in a run: whoever retries by hand wants the work done again."""
+    """Marker that `goldline retry` sets, so that a task does its work again; empty in a normal run."""
     return os.environ.get("GOLDLINE_RETRY", "")
 
 
 def now() -> datetime.datetime:
-    """This moment, in UTC."""
+    """Current time in UTC."""
     return datetime.datetime.now(datetime.UTC)

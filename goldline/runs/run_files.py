@@ -1,8 +1,8 @@
-"""Files of one run in the lake, by which its tasks know of each other: the context, and the catalog of contracts.
+"""Files of one run in the lake, shared by its tasks: the context, and the catalog of contracts.
 
 ops/runs/<run id>/run.json       the RunContext
 ops/runs/<run id>/catalog.json   all contracts, and the SELECTs of views
-ops/runs/<run id>/tasks/         a record a task (records.py)
+ops/runs/<run id>/tasks/         one record per task (records.py)
 """
 
 import base64
@@ -26,7 +26,7 @@ class Catalog:
 
     @classmethod
     def of(cls, contracts: Iterable[Contract], views: Mapping[str, str]) -> "Catalog":
-        """A catalog of contracts and SELECTs."""
+        """Make a catalog from contracts, and the SELECTs of views by table."""
         return cls(tuple(contracts), dict(views))
 
     @classmethod
@@ -34,7 +34,7 @@ class Catalog:
         """Read a catalog from JSON.
 
         Raises:
-            ContractError: a contract in it is not one.
+            ContractError: a contract in it is invalid.
         """
         content = json.loads(text)
         return cls(tuple(parse(c, "a contract in the spec") for c in content["contracts"]), content["views"])
@@ -45,34 +45,34 @@ class Catalog:
         return cls.parse(lzma.decompress(base64.b64decode(text)).decode())
 
     def json(self) -> str:
-        """The catalog as JSON, contracts without their tests and without what is default."""
+        """Catalog as JSON; contracts without their tests and default values."""
         contracts = [json.loads(travelling(c)) for c in self.contracts]
         return json.dumps({"contracts": contracts, "views": self.views}, separators=(",", ":"))
 
     def pack(self) -> str:
-        """The catalog as one argument of a task: compressed, as an argument may be small only."""
+        """Catalog as one task argument: JSON, compressed, as base64; KFP limits the size of arguments."""
         return base64.b64encode(lzma.compress(self.json().encode(), preset=9)).decode()
 
     @property
     def tables(self) -> dict[str, TableContract]:
-        """The tables' contracts by table, such as `silver.stg_orders`."""
+        """Contracts of tables by the table's name, such as `silver.stg_orders`."""
         return {c.table: c for c in self.contracts if isinstance(c, TableContract)}
 
 
 def travelling(contract: Contract) -> str:
-    """A contract as JSON as it travels in the spec: without its tests, and without what is default."""
+    """Contract as JSON for the compiled spec: without its tests and default values."""
     return contract.model_dump_json(exclude={"tests"}, exclude_defaults=True)
 
 
 def save(run: RunContext, catalog: Catalog) -> None:
-    """Write the run's files; its tasks find them by the run's id."""
+    """Write a run's context and catalog, which its tasks find by the run's id."""
     lake = Lake(run.project, run.bucket)
     lake.write_text(f"{run.records}/catalog.json", catalog.json())
     lake.write_text(f"{run.records}/run.json", run.model_dump_json())
 
 
 def load_context(lake: Lake, run_id: str) -> RunContext | None:
-    """The context of a run; None where prepare_run did not get so far."""
+    """Context of a run; None if prepare_run has not written it."""
     try:
         return RunContext.parse(lake.read_text(f"{records_folder(run_id)}/run.json"))
     except LakeError:
@@ -80,9 +80,9 @@ def load_context(lake: Lake, run_id: str) -> RunContext | None:
 
 
 def load_catalog(run: RunContext) -> Catalog:
-    """The contracts that the run was prepared with.
+    """Catalog that the run was prepared with.
 
     Raises:
-        LakeError: the run was not prepared.
+        LakeError: prepare_run has not written it.
     """
     return Catalog.parse(Lake(run.project, run.bucket).read_text(f"{run.records}/catalog.json"))

@@ -1,4 +1,4 @@
-"""Settings of a run as the pipeline's parameters give them, before its date and place are resolved."""
+"""Settings of a run: the pipeline's parameters, before date and place are resolved."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ from goldline.runs.context import NOT_SIMULATED, RunPlace
 
 @dataclass(frozen=True)
 class Settings:
-    """Where and how a run works; an empty value is the environment's.
+    """Pipeline parameters of a run; see `place` for an empty project or bucket.
 
     Attributes:
         run_date: YYYY-MM-DD; empty: the day before the schedule's time, or before the job's creation.
-        full_refresh: tables to make anew, with commas between; `all` for every one.
+        full_refresh: tables to rebuild, separated by commas; `all` for every table.
         lookback_days: days before the first unfinished date that are read again.
         train: `auto`, `yes` or `no`.
 
-    The others are those of RunContext.
+    The other attributes are those of RunContext.
     """
 
     run_date: str
@@ -33,10 +33,10 @@ class Settings:
     serving_image: str = ""
 
     def place(self, run_id: str) -> RunPlace:
-        """Place of the run: project and bucket as given, else the environment's.
+        """Place of the run; by default the environment's project, and its bucket `<project>-goldline`.
 
         Raises:
-            ValueError: neither names a project.
+            ValueError: no project is given, and the environment has none.
         """
         project = self.project or default_project()
         return RunPlace(
