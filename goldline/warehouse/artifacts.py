@@ -1,4 +1,4 @@
-"""What tasks write onto their artifacts, so that lineage reads alike everywhere."""
+"""URIs and metadata of artifacts, in one form for all tasks, so that lineage is readable."""
 
 from pydantic import BaseModel
 
@@ -6,7 +6,7 @@ from goldline.runs.context import RunContext
 
 
 def bigquery_table(run: RunContext, table: str) -> tuple[str, dict[str, str]]:
-    """URI and metadata of a google.BQTable.
+    """URI and metadata of a google.BQTable artifact for a table such as `silver.stg_orders`.
 
     The form is that of google-cloud-pipeline-components (types.artifact_types.BQTable), with its three keys alone.
     """
@@ -16,5 +16,5 @@ def bigquery_table(run: RunContext, table: str) -> tuple[str, dict[str, str]]:
 
 
 def numbers(result: BaseModel) -> dict[str, str | int | float]:
-    """A result as the metadata of a Metrics artifact."""
+    """Metadata of a Metrics artifact for a result; fields that are None are left out."""
     return {key: value for key, value in result.model_dump(mode="json").items() if value is not None}

@@ -1,4 +1,4 @@
-"""BigQuery jobs with ids made from run, table and step, so that an answer lost on the way never makes a second job."""
+"""BigQuery jobs with ids made from run, table and step, so that a lost response never starts a second job."""
 
 import datetime
 import hashlib
@@ -20,14 +20,14 @@ from goldline.runs.context import RunPlace
 from goldline.warehouse.schema import fields
 
 LOG = logging.getLogger(__name__)
-JOB_SECONDS = 1800.0
+JOB_SECONDS = 1800.0  # timeout of one job
 PAGE_ROWS = 10_000
-TRIES = 3
-IDS_MAX = 10  # failed jobs that a step may leave in one run, all its tries together
+TRIES = 3  # jobs that one call starts for a step, at most
+IDS_MAX = 10  # failed jobs of one step in one run, over all retries of its task
 REPLACE, APPEND = bigquery.WriteDisposition.WRITE_TRUNCATE, bigquery.WriteDisposition.WRITE_APPEND
-WITH_ROWS = {None, "SELECT", "SCRIPT"}  # statements that may have some
-# https://cloud.google.com/bigquery/docs/error-messages: these say "try again"; the last is how a MERGE that lost to
-# another statement on the same table is told.
+WITH_ROWS = {None, "SELECT", "SCRIPT"}  # statement types that may return rows
+# Reasons that say "try again": https://cloud.google.com/bigquery/docs/error-messages. LOST_RACE is the message of a
+# MERGE that lost to another statement on the same table.
 PASSING = {
     "backendError",
     "internalError",
@@ -41,21 +41,25 @@ LOST_RACE = re.compile(r"concurrent update|could not serialize|Transaction is ab
 Parameters = Sequence[bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter]
 Files = Mapping[str, bigquery.ExternalConfig]
 NO_FILES: Files = MappingProxyType({})
-Begin = Callable[..., Any]  # of the client: it takes `job_id`, and gives the job
+Begin = Callable[..., Any]  # a method of the client: it takes `job_id` and starts the job
 
 
 class JobError(RuntimeError):
-    """A job failed: the message names table, step and what BigQuery said."""
+    """Failure of a job; the message names table, step and BigQuery's error."""
 
 
 class Jobs:
-    """The jobs of one subject (a table, a source, the run itself) in one run."""
+    """BigQuery jobs of one subject (a table, a source, the run itself) in one run.
+
+    `step` names a job within its subject; it is part of the job's id and labels. Methods that run a job raise JobError
+    if it fails.
+    """
 
     def __init__(self, run: RunPlace, subject: str) -> None:
         self.run = run
         self.subject = subject
         self.client = bigquery_client(run.project, run.location)
-        self._billed: list[int] = []  # statements may run side by side: appending loses none
+        self._billed: list[int] = []  # statements may run in parallel: appending is atomic
 
     @property
     def bytes_billed(self) -> int:
@@ -63,21 +67,21 @@ class Jobs:
         return sum(self._billed)
 
     def query(self, step: str, sql: str, parameters: Parameters = (), files: Files = NO_FILES) -> "list[bigquery.Row]":
-        """Run a statement, which may read files of the lake by the names given to them, and give its rows."""
+        """Run a statement and return its rows; `files` are lake files by the table names it reads them under."""
         return self._query(step, sql, parameters, files)[1]
 
     def insert(self, step: str, sql: str) -> int:
-        """Run an INSERT or a MERGE, and give the number of rows that it inserted."""
+        """Run an INSERT or a MERGE, and return the number of rows that it inserted."""
         return int(self._query(step, sql)[0].dml_stats.inserted_row_count)
 
     def _query(
         self, step: str, sql: str, parameters: Parameters = (), files: Files = NO_FILES
     ) -> "tuple[Any, list[bigquery.Row]]":
-        """The job, done, and its rows."""
+        """Run a statement; return the finished job and its rows."""
         config = bigquery.QueryJobConfig(query_parameters=list(parameters), labels=self._labels(step))
         if files:
             config.table_definitions = dict(files)
-        # Without job_retry=None the client would make up another id for a second try.
+        # Without job_retry=None the client would retry under another job id.
         begin = partial(self.client.query, sql, config, timeout=TIMEOUT, job_retry=None)
         uris = "".join(uri for file in files.values() for uri in file.source_uris)
         job, rows = self._run(step, f"{sql}{config.query_parameters}{uris}", begin, _rows)
@@ -85,10 +89,10 @@ class Jobs:
         return job, rows
 
     def read(self, table: str, columns: Iterable[Column]) -> "list[bigquery.Row]":
-        """Some columns of a small table, as it stands now: no job, so no cost, and no answer of an earlier try.
+        """Current rows of a small table, some columns only: without a job, so free of cost and never cached.
 
         Raises:
-            JobError: it cannot be read.
+            JobError: the table cannot be read.
         """
         reference = bigquery.TableReference.from_string(table)
         wanted = fields(columns)
@@ -98,10 +102,10 @@ class Jobs:
             raise JobError(f"{self.subject}, reading {table}: {error.message}") from error
 
     def read_now(self, sql: str, parameters: Parameters = ()) -> Iterator[bigquery.Row]:
-        """Rows of a SELECT as of now, read as they are asked for.
+        """Stream the rows of a SELECT as of now.
 
-        Unlike `query` it makes a job with an id of BigQuery's own, so that a second try never finds the answer of the
-        first: for all that decides what is still to be done. It does not count into `bytes_billed`.
+        Unlike `query`, it lets BigQuery choose the job's id, so that a retry never gets the result of an earlier try.
+        Use it to decide what is still to be done. It does not count into `bytes_billed`.
 
         Raises:
             JobError: the SELECT failed.
@@ -113,10 +117,10 @@ class Jobs:
             raise JobError(f"{self.subject}, reading: {error.message}") from error
 
     def row_count(self, table: str) -> int:
-        """How many rows a table has; its metadata tells.
+        """Number of rows in a table, from its metadata.
 
         Raises:
-            JobError: it cannot be read.
+            JobError: the table cannot be read.
         """
         try:
             return int(self.client.get_table(table, timeout=TIMEOUT).num_rows)
@@ -124,20 +128,20 @@ class Jobs:
             raise JobError(f"{self.subject}, reading {table}: {error.message}") from error
 
     def copy(self, step: str, source: str, target: str) -> None:
-        """Copy a table over another, or over one of its partitions (`table$YYYYMMDD`), in one atomic step."""
+        """Replace a table, or one of its partitions (`table$YYYYMMDD`), by a copy of another, atomically."""
         config = bigquery.CopyJobConfig(labels=self._labels(step), write_disposition=REPLACE)
         begin = partial(self.client.copy_table, source, target, job_config=config, timeout=TIMEOUT)
         self._run(step, f"{source} {target}", begin, _done)
 
     def load(self, step: str, uris: Sequence[str], target: str, schema: list[bigquery.SchemaField]) -> None:
-        """Load Parquet files of the lake in the place of what a table holds."""
+        """Replace a table's rows by those of Parquet files in the lake (gs:// URIs)."""
         config = bigquery.LoadJobConfig(labels=self._labels(step), schema=schema, write_disposition=REPLACE)
         config.source_format = bigquery.SourceFormat.PARQUET
         begin = partial(self.client.load_table_from_uri, list(uris), target, job_config=config, timeout=TIMEOUT)
         self._run(step, f"{target} {uris}", begin, _done)
 
     def append(self, step: str, rows: Iterable[Row], target: str, schema: list[bigquery.SchemaField]) -> None:
-        """Load a few rows into a table."""
+        """Append a few rows to a table in one load job; no job if there are none."""
         content = list(rows)
         config = bigquery.LoadJobConfig(labels=self._labels(step), schema=schema, write_disposition=APPEND)
         begin = partial(self.client.load_table_from_json, content, target, job_config=config, timeout=TIMEOUT)
@@ -145,19 +149,19 @@ class Jobs:
             self._run(step, target, begin, _done)
 
     def _run[T](self, step: str, content: str, begin: Begin, wait: Callable[[Any], T]) -> tuple[Any, T]:
-        """A job that is done, and what waiting for it gave."""
+        """Run a job, with retries; return the finished job and the result of `wait`."""
         tries = 0
-        used = 0  # ids of this step that belong to failed jobs
+        used = 0  # ids of this step taken by failed jobs
         while True:
             job, is_new = self._begin(self._job_id(step, content, used), step, begin)
             try:
                 return job, wait(job)
             except GoogleAPICallError as error:
                 used += 1
-                tries += is_new  # a job that an earlier try of this task left failed costs nothing but its id
+                tries += is_new  # a failed job of an earlier try of this task only takes an id
                 if used == IDS_MAX or (is_new and (tries == TRIES or not _passing(job, error))):
-                    raise JobError(f"{self.subject}, step {step}: {_said(job, error)}") from error
-                LOG.warning("%s, step %s: %s; trying again", self.subject, step, _said(job, error))
+                    raise JobError(f"{self.subject}, step {step}: {_message(job, error)}") from error
+                LOG.warning("%s, step %s: %s; trying again", self.subject, step, _message(job, error))
                 time.sleep(2**tries - 1)
 
     def _begin(self, job_id: str, step: str, begin: Begin) -> tuple[Any, bool]:
@@ -173,7 +177,7 @@ class Jobs:
         return {key: label(value) for key, value in labels.items()}
 
     def _job_id(self, step: str, content: str, failed: int) -> str:
-        # `goldline retry` sets GOLDLINE_RETRY: whoever runs a task again by hand wants its work done again.
+        # `goldline retry` sets GOLDLINE_RETRY: a task retried by hand does its work again, under new ids.
         digest = hashlib.sha256((content + os.environ.get("GOLDLINE_RETRY", "")).encode()).hexdigest()[:12]
         readable = re.sub(r"[^A-Za-z0-9_-]", "_", f"{self.run.run_id}-{self.run.dataset(self.subject)}-{step}")
         return f"goldline-{readable}-{digest}-{failed}"
@@ -185,16 +189,16 @@ def date_parameter(name: str, value: datetime.date) -> bigquery.ScalarQueryParam
 
 
 def label(text: str) -> str:
-    """A text as labels take it: https://cloud.google.com/bigquery/docs/labels-intro#requirements."""
+    """Convert a text to a valid label value: https://cloud.google.com/bigquery/docs/labels-intro#requirements."""
     return re.sub(r"[^a-z0-9_-]", "_", text.lower())[:63]
 
 
 def _rows(job: bigquery.QueryJob) -> "list[bigquery.Row]":
-    if job.done(reload=False) and job.statement_type not in WITH_ROWS:  # what there is to know came with the job
+    if job.done(reload=False) and job.statement_type not in WITH_ROWS:  # the job's response says everything
         if error := job.exception():
             raise error
         return []
-    # With a size of pages the answer that says "done" brings the first one; else it takes another request.
+    # With a page size, the response that says "done" holds the first page; else that takes another request.
     found = job.result(page_size=PAGE_ROWS, timeout=JOB_SECONDS)
     return list(found) if found.total_rows else []
 
@@ -208,5 +212,5 @@ def _passing(job: Any, error: GoogleAPICallError) -> bool:  # noqa: ANN401
     return reason in PASSING or bool(LOST_RACE.search(str(error)))
 
 
-def _said(job: Any, error: GoogleAPICallError) -> str:  # noqa: ANN401
+def _message(job: Any, error: GoogleAPICallError) -> str:  # noqa: ANN401
     return str((job.error_result or {}).get("message") or error.message)

@@ -19,9 +19,16 @@ def read_rows(
     run_date: datetime.date,
     more: Sequence[bigquery.ScalarQueryParameter] = (),
 ) -> pa.Table:
-    """What a SELECT of `@run_date`, and of more, gives, by Storage Read: for results too large for pages of JSON.
+    """Read the rows of a SELECT by the Storage Read API: for results too large for pages of JSON.
 
-    It changes nothing, so unlike the statements of Jobs it may be sent twice and needs no id of its own.
+    A SELECT changes nothing, so unlike the statements of Jobs it may run twice and needs no id of its own.
+
+    Args:
+        run: the run's context.
+        subject: name in the job's labels and in errors.
+        sql: the SELECT.
+        run_date: value of its parameter `@run_date`.
+        more: its other parameters.
 
     Raises:
         JobError: the SELECT failed.
@@ -39,7 +46,7 @@ def read_rows(
 
 
 def _downloaded(table: bigquery.TableReference) -> pa.Table:
-    """A table's rows, in whatever order; as to_arrow() does it, which warns that it will move to another package."""
+    """Rows of a table, in any order; like to_arrow(), but that warns that it will move to another package."""
     from google.cloud.bigquery_storage_v1.types import DataFormat, ReadSession
 
     wanted = ReadSession(table=table.path.removeprefix("/"), data_format=DataFormat.ARROW)

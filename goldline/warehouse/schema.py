@@ -1,4 +1,4 @@
-"""Tables made and kept as their contracts say: new ones are created, new nullable columns added, all else refused."""
+"""Tables kept in line with their contracts: create new ones, add new nullable columns, refuse other changes."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,16 +10,16 @@ from goldline.contracts.columns import Column
 from goldline.contracts.table_contract import TableContract
 from goldline.runs.context import RunPlace
 
-# BigQuery's API answers with the names of its first SQL dialect.
+# BigQuery's API names the types of a schema as in its legacy SQL dialect.
 LEGACY = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 
 
 class SchemaChangeError(RuntimeError):
-    """A table is not what its contract says, in a way that must not be mended silently."""
+    """Difference between a table and its contract that must not be resolved silently."""
 
 
 def fields(columns: Iterable[Column]) -> list[bigquery.SchemaField]:
-    """Columns as BigQuery's API takes them."""
+    """Convert columns to schema fields of BigQuery's API."""
     return [
         bigquery.SchemaField(
             c.name, LEGACY.get(c.type, c.type), mode=c.mode, description=c.description, fields=fields(c.fields)
@@ -29,7 +29,7 @@ def fields(columns: Iterable[Column]) -> list[bigquery.SchemaField]:
 
 
 def table_of(contract: TableContract, run: RunPlace) -> bigquery.Table:
-    """The table that a contract describes, not yet made."""
+    """Definition of the table that a contract describes; nothing is created."""
     table = bigquery.Table(run.table(contract.table), schema=fields(contract.columns))
     table.description = f"{contract.description} {contract.grain}"
     if contract.partition_by:
@@ -40,7 +40,7 @@ def table_of(contract: TableContract, run: RunPlace) -> bigquery.Table:
 
 
 def ensure_dataset(client: bigquery.Client, run: RunPlace, name: str) -> None:
-    """Make a dataset if it is not there. It is looked for first: a run's account may fill datasets and make none."""
+    """Create a dataset if it is missing. It is looked up first: a run's account may lack the right to create one."""
     wanted = bigquery.Dataset(f"{run.project}.{run.dataset(name)}")
     wanted.location = run.location
     try:
@@ -50,10 +50,10 @@ def ensure_dataset(client: bigquery.Client, run: RunPlace, name: str) -> None:
 
 
 def ensure(client: bigquery.Client, contract: TableContract, run: RunPlace) -> bigquery.Table:
-    """Make the table if it is not there, add the contract's new nullable columns if it is.
+    """Create the contract's table, or add the contract's new nullable columns to the existing one.
 
     Raises:
-        SchemaChangeError: any other difference: it names each one and how to rebuild the table.
+        SchemaChangeError: there are other differences; it names each one and how to rebuild the table.
     """
     wanted = table_of(contract, run)
     try:
@@ -63,7 +63,7 @@ def ensure(client: bigquery.Client, contract: TableContract, run: RunPlace) -> b
     added, refused = differences(contract, found)
     if refused:
         raise SchemaChangeError(
-            f"{contract.table} is not what its contract says: {'; '.join(refused)}. Make it anew: "
+            f"{contract.table} is not what its contract says: {'; '.join(refused)}. Rebuild it: "
             f"goldline run --full-refresh {contract.table} (`partitions: run_date` then keeps that date alone)"
         )
     if added:
@@ -75,10 +75,10 @@ def ensure(client: bigquery.Client, contract: TableContract, run: RunPlace) -> b
 def ensure_plain(
     client: bigquery.Client, name: str, columns: Sequence[Column], run: RunPlace, partition_by: str | None = None
 ) -> None:
-    """Make a table of goldline's own (the ops tables, the rejects) if it is not there; add its new nullable columns.
+    """Create a table of goldline's own (ops or rejects), or add new nullable columns to the existing one.
 
     Raises:
-        SchemaChangeError: a new column is REQUIRED: what stands in the table cannot have it.
+        SchemaChangeError: a new column is REQUIRED, which rows in the table cannot satisfy.
     """
     wanted = bigquery.Table(run.table(name), schema=fields(columns))
     if partition_by:
@@ -91,14 +91,14 @@ def ensure_plain(
     there = {f.name for f in found.schema}
     added = [c for c in columns if c.name not in there]
     if required := [c.name for c in added if c.mode == "REQUIRED"]:
-        raise SchemaChangeError(f"{name}: {required[0]} is new and REQUIRED; a new column must be one that may be NULL")
+        raise SchemaChangeError(f"{name}: {required[0]} is new and REQUIRED; a new column must be NULLABLE")
     if added:
         found.schema = [*found.schema, *fields(added)]
         client.update_table(found, ["schema"], timeout=TIMEOUT)
 
 
 def differences(contract: TableContract, found: bigquery.Table) -> tuple[list[Column], list[str]]:
-    """The columns to add to a table, and the differences that cannot be mended by adding."""
+    """Columns to add to a table, and messages on the differences that adding columns cannot resolve."""
     there = {f.name: f for f in found.schema}
     added = [c for c in contract.columns if c.name not in there]
     refused = [f"{c.name} is new and {c.mode}" for c in added if c.mode == "REQUIRED"]
@@ -119,19 +119,19 @@ def is_laid_out_alike(contract: TableContract, found: bigquery.Table) -> bool:
 
 
 def in_order_of(table: bigquery.Table, contract: TableContract) -> TableContract:
-    """The contract with its columns in the order that the table has them: copy jobs match by position."""
+    """Contract with its columns in the table's order, since copy jobs match columns by position."""
     place = {f.name: i for i, f in enumerate(table.schema)}
     return contract.model_copy(update={"columns": tuple(sorted(contract.columns, key=lambda c: place[c.name]))})
 
 
 def shape(field: bigquery.SchemaField) -> tuple[object, ...]:
-    """What must not change of a column: its name, type, mode and fields, but not its description."""
+    """Part of a column that must not change: name, type, mode and nested fields, not the description."""
     kind = LEGACY.get(field.field_type, field.field_type)
     return (field.name, kind, field.mode, tuple(shape(f) for f in field.fields))
 
 
 def _partition(table: bigquery.Table) -> str | None:
-    """The column by whose days the table is partitioned, or by what else it is."""
+    """Column that the table is partitioned by, with the unit if that is not DAY; None if there is none."""
     found = table.time_partitioning
     if found is None:
         return None

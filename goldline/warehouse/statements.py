@@ -20,7 +20,7 @@ SELECT_LABEL = "goldline_select"
 
 
 def create(table: str, columns: Iterable[Column], contract: TableContract | None, select: str, options: str) -> str:
-    """CREATE OR REPLACE a table with declared columns, so that modes and descriptions are the contract's."""
+    """CREATE OR REPLACE TABLE with declared columns, so that it has the contract's modes and descriptions."""
     layout = ""
     if contract and contract.partition_by:
         layout += f"\npartition by `{contract.partition_by}`"
@@ -31,7 +31,7 @@ def create(table: str, columns: Iterable[Column], contract: TableContract | None
 
 
 def create_view(contract: TableContract, view: str, select: str) -> str:
-    """CREATE OR REPLACE a view whose columns carry the contract's descriptions."""
+    """CREATE OR REPLACE VIEW whose columns have the contract's descriptions."""
     columns = ",\n  ".join(f"`{c.name}` options(description={quoted(c.description)})" for c in contract.columns)
     labels = f'labels=[("{SELECT_LABEL}", "{select_label(contract, select)}")]'
     options = f"options(description={quoted(described(contract))}, {labels})"
@@ -39,17 +39,17 @@ def create_view(contract: TableContract, view: str, select: str) -> str:
 
 
 def select_label(contract: TableContract, select: str) -> str:
-    """Tells whether a view is made of this SELECT and contract: BigQuery may give the text back in another form."""
+    """Hash of a view's SELECT and contract, kept as its label: BigQuery may return the SELECT in another form."""
     return hashlib.sha256(f"{contract.model_dump_json(exclude={'tests'})}{select}".encode()).hexdigest()[:16]
 
 
 def described(contract: TableContract) -> str:
-    """The description that the table bears in BigQuery."""
+    """Description of the table in BigQuery."""
     return f"{contract.description} {contract.grain}"
 
 
 def profile(contract: TableContract, raw: str) -> str:
-    """One row: how many rows the SELECT gave, how many it rejects, and NULLs by REQUIRED column among the others."""
+    """SELECT of one row: selected rows, rejected rows, and NULLs per REQUIRED column among the others."""
     accepted = f"{REASON} is null" if contract.rejects else "true"
     required = [c.name for c in contract.columns if c.mode == "REQUIRED"]
     nulls = "".join(f",\n  countif({accepted} and `{name}` is null) as `null_{name}`" for name in required)
@@ -57,25 +57,25 @@ def profile(contract: TableContract, raw: str) -> str:
 
 
 def stage(contract: TableContract, raw: str) -> str:
-    """The rows to publish: what is not rejected; in a merge the newest of each key, ties decided by content."""
+    """SELECT of the rows to publish: all not rejected; in a merge the newest of each key, ties broken by content."""
     columns = _listed(c.name for c in contract.columns)
     accepted = f"{REASON} is null" if contract.rejects else "true"
     select = f"select {columns}\nfrom `{raw}` as r\nwhere {accepted}"
     if not contract.mode.merges:
         return select
-    # Load metadata comes last and only makes the choice between equal records a fixed one.
+    # Load metadata comes last: it only makes the choice between equal records deterministic.
     metadata = "".join(f", r.`{c.name}`" for c in contract.columns if c.is_load_metadata)
     order = f"r.`{contract.version}` desc, {content_hash(contract, 'r')} desc{metadata}"
     return f"{select}\nqualify row_number() over (partition by {_listed(contract.primary_key)} order by {order}) = 1"
 
 
 def to_publish(contract: TableContract, raw: str, staged: str) -> str:
-    """The rows to publish: a table in back-ticks, or a query in brackets."""
+    """Rows to publish, for a FROM clause: a table in backticks, or a query in parentheses."""
     return f"`{staged}`" if contract.mode.needs_stage else f"(\n{stage(contract, raw)}\n)"
 
 
 def rejects(contract: TableContract, raw: str) -> str:
-    """The rows with a reason, as the rejects table holds them."""
+    """SELECT of the rows with a reason, in the columns of the rejects table."""
     key = _record("r", contract.primary_key)
     record = _record("r", (c.name for c in contract.columns))
     return (
@@ -86,7 +86,7 @@ def rejects(contract: TableContract, raw: str) -> str:
 
 
 def audit(contract: TableContract, staged: str) -> str:
-    """One row: rows, distinct keys, rows outside the run date's partition, partitions, failures of each check."""
+    """SELECT of one row: rows, distinct keys, rows outside the run date, partitions, failing rows of each check."""
     key = f"to_json_string(struct({_listed(contract.primary_key)}))"
     parts = ["count(*) as row_count", f"count(distinct {key}) as key_count"]
     if contract.mode.replaces_run_date:
@@ -98,19 +98,19 @@ def audit(contract: TableContract, staged: str) -> str:
 
 
 def profile_and_audit(contract: TableContract, raw: str) -> str:
-    """One row with the columns of both, for a contract whose good rows are published as the SELECT gave them."""
+    """SELECT of one row with the columns of both, for write modes that publish from the raw stage."""
     audited = audit(contract, to_publish(contract, raw, ""))
     return f"select *\nfrom (\n{profile(contract, raw)}\n)\ncross join (\n{audited}\n)"
 
 
 def check_alias(position: int) -> str:
-    """The audit's column for the check at that position of the contract."""
+    """Audit's column for the check at a position in the contract, from 0."""
     return f"check_{position}"
 
 
 def results(contract: TableContract, found: Mapping[str, Any]) -> "Iterator[CheckResult]":
-    """Read the row that `profile`, `audit` or both gave; checks that go without saying only where they failed."""
-    from goldline.runs.records import CheckResult  # late: it brings the lake's client, and analysing SQL needs none
+    """Check results from a row of `profile`, `audit` or both; built-in checks only where they failed."""
+    from goldline.runs.records import CheckResult  # late: it imports the lake's client, and analysing SQL needs none
 
     result = partial(CheckResult, subject=contract.table)
     for column in contract.columns:
@@ -127,12 +127,12 @@ def results(contract: TableContract, found: Mapping[str, Any]) -> "Iterator[Chec
 
 
 def failing_rows(check: Check, staged: str) -> str:
-    """The query that shows the rows a check caught, for whoever looks into it; `staged` as in `audit`."""
+    """Query of the rows that fail a check, for debugging; `staged` as in `audit`."""
     return f"select * from {staged} where {check.where}"
 
 
 def merge(contract: TableContract, target: str, staged: str, partitions: Sequence[datetime.date]) -> str:
-    """Publish a merge: in the touched partitions, newer versions replace older ones and new keys are added."""
+    """MERGE of the stage into the table: in `partitions`, newer versions replace older ones, new keys are added."""
     columns = [c.name for c in contract.columns]
     updates = ", ".join(f"`{c}` = s.`{c}`" for c in columns)
     return (
@@ -143,7 +143,7 @@ def merge(contract: TableContract, target: str, staged: str, partitions: Sequenc
 
 
 def replace(table: str, columns: Iterable[str], rows: str, partition_by: str, days: Iterable[datetime.date]) -> str:
-    """Put rows (a table in back-ticks, or a query in brackets) in the place of whole partitions, in one statement.
+    """MERGE that replaces whole partitions by `rows`: a table in backticks, or a query in parentheses.
 
     A condition that is the constant FALSE makes BigQuery skip the join:
     https://cloud.google.com/bigquery/docs/reference/standard-sql/dml-syntax#omitting_conditions
@@ -157,7 +157,7 @@ def replace(table: str, columns: Iterable[str], rows: str, partition_by: str, da
 
 
 def remove(table: str, partition_by: str, days: Iterable[datetime.date]) -> str:
-    """Take whole partitions out; BigQuery reads no byte for it.
+    """DELETE of whole partitions, for which BigQuery reads no bytes.
 
     https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables#using_dml_delete_to_delete_partitions
     """
@@ -165,12 +165,12 @@ def remove(table: str, partition_by: str, days: Iterable[datetime.date]) -> str:
 
 
 def in_partitions(contract: TableContract, days: Iterable[datetime.date]) -> str:
-    """The condition that a row lies in one of the partitions."""
+    """Condition that a row lies in one of the partitions."""
     return f"`{contract.partition_by}` in ({_dates(days)})"
 
 
 def merged(contract: TableContract, target: str, staged: str, partitions: Sequence[datetime.date]) -> str:
-    """One row: of the stage's rows, those that the target now holds, and those that lost to a newer version there."""
+    """SELECT of one row after a merge: staged rows that the target holds, and that lost to newer versions there."""
     return (
         f"select\n  countif({content_hash(contract, 's')} = {content_hash(contract, 't')}) as published,\n"
         f"  countif({_newer(contract, 't', 's')}) as outdated\n"
@@ -179,7 +179,7 @@ def merged(contract: TableContract, target: str, staged: str, partitions: Sequen
 
 
 def content_hash(contract: TableContract, alias: str) -> str:
-    """A hash of a row's content. Load metadata stays out: the same record loaded twice is one version, not two."""
+    """Expression for a hash of a row's content, without load metadata: a record loaded twice is one version."""
     record = _record(alias, (c.name for c in contract.columns if not c.is_load_metadata))
     return f"to_hex(md5(to_json_string({record})))"
 
@@ -188,7 +188,7 @@ def _same_key(contract: TableContract, partitions: Sequence[datetime.date]) -> s
     key = " and ".join(f"t.`{name}` = s.`{name}`" for name in contract.primary_key)
     if not contract.partition_by:
         return key
-    # Constants, not the stage's values: only then does BigQuery read the touched partitions alone.
+    # Constants, not the stage's values: else BigQuery would read all partitions.
     # https://cloud.google.com/bigquery/docs/using-dml-with-partitioned-tables#pruning_partitions_when_using_a_merge_statement
     return f"{key} and t.`{contract.partition_by}` in ({_dates(partitions)})"
 
