@@ -1,1 +1,1 @@
-"""Files into bronze: views of the newest, sweep, timestamps, HTTP."""
+"""Landing of files in bronze: attempts, views of the newest commits, sweep, timestamps, downloads."""

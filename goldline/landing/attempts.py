@@ -1,7 +1,7 @@
-"""Attempts of landings, and the commits that make them count.
+"""Attempts of landings, and the commits that make their files visible to readers.
 
-A landing writes its files under `run_date=D/attempt=X/` of its source's folder, and as its last act a row of
-ops.commits. Of each run date of a source the newest commit counts, so no killed or rival attempt is ever read.
+A landing writes its files under `run_date=D/attempt=X/` in its source's folder. Its last act is a row in ops.commits.
+Of each run date of a source only the newest commit is read, so a killed or concurrent attempt never is.
 """
 
 import datetime
@@ -23,22 +23,22 @@ _ATTEMPT = re.compile(r"bronze/.+/attempt=(([^/]+)-[0-9a-f]{8})/")
 
 
 def new_attempt(run: RunContext) -> str:
-    """Id of a new attempt: the run's, and 8 hexadecimal digits of its own."""
+    """Id of a new attempt: the run's id and 8 random hexadecimal digits."""
     return f"{run.run_id}-{secrets.token_hex(4)}"
 
 
 def date_folder(day: datetime.date) -> str:
-    """Name of the folder of a run date, below a source's."""
+    """Name of a run date's folder, within a source's: `run_date=YYYY-MM-DD`."""
     return f"run_date={day}"
 
 
 def attempt_folder(contract: SourceContract, day: datetime.date, attempt: str) -> str:
-    """Folder of the lake that an attempt to land a run date writes to."""
+    """Folder of the lake that an attempt writes the files of a run date to."""
     return f"{contract.folder}/{date_folder(day)}/attempt={attempt}"
 
 
 def date_of(path: str) -> datetime.date | None:
-    """Run date of a file by its path below the source's folder; None where there is none."""
+    """Run date in the path of a file below its source's folder; None if there is none."""
     found = _DATE.match(path)
     try:
         return datetime.date.fromisoformat(found[1]) if found else None
@@ -47,13 +47,13 @@ def date_of(path: str) -> datetime.date | None:
 
 
 def attempt_of(path: str) -> tuple[str, str] | None:
-    """Attempt that wrote a file of the lake, and the id of its run; None where no landing wrote it."""
+    """Attempt and run id in the path of a file of the lake; None if no landing wrote it."""
     found = _ATTEMPT.match(path)
     return (found[1], found[2]) if found else None
 
 
 def source_jobs(run: RunContext, contract: SourceContract) -> Jobs:
-    """The jobs of a source in a run."""
+    """BigQuery jobs of a source in a run."""
     return Jobs(run, contract.source.replace(".", "_"))
 
 
@@ -65,7 +65,7 @@ def from_newest_commits(run: RunContext, contract: SourceContract) -> str:
 
 
 def newest_of_each_date(commits: Iterable[Commit]) -> list[Commit]:
-    """The commits that count, by run date: the same ones as `from_newest_commits` selects."""
+    """Newest commit of each run date, by date: the same ones as `from_newest_commits` selects."""
     newest = {c.run_date: c for c in sorted(commits, key=lambda c: (c.run_date, c.committed_at, c.attempt))}
     return list(newest.values())
 
@@ -74,7 +74,7 @@ def read_commits(jobs: Jobs, contract: SourceContract) -> list[Commit]:
     """All commits of a source as of now, the oldest first.
 
     Raises:
-        JobError: they cannot be read.
+        JobError: BigQuery could not read them.
     """
     columns = ", ".join(c.name for c in Commit.columns())
     sql = f"select {columns} from `{jobs.run.table(COMMITS)}` where source = @source order by committed_at, attempt"
@@ -83,22 +83,22 @@ def read_commits(jobs: Jobs, contract: SourceContract) -> list[Commit]:
 
 
 def read_attempts(jobs: Jobs) -> set[str]:
-    """Ids of all attempts that are committed as of now, of whatever source.
+    """Ids of the committed attempts of all sources, as of now.
 
     Raises:
-        JobError: they cannot be read.
+        JobError: BigQuery could not read them.
     """
     sql = f"select distinct attempt from `{jobs.run.table(COMMITS)}`"
     return {row["attempt"] for row in jobs.read_now(sql)}
 
 
 def append_commits(jobs: Jobs, commits: Sequence[Commit]) -> None:
-    """Commit one attempt, of one date or several: from now on its files count.
+    """Commit an attempt of one or more dates: from now on readers see its files.
 
     Raises:
         JobError: nothing was committed.
     """
-    # The attempt is in the step's name: a second try of the task may land other files than the first one.
+    # The attempt is in the step's name: a retry of the task may land other files than the first try.
     step = f"commit_{commits[0].attempt[-8:]}"
     rows = [c.model_dump(mode="json") for c in commits]
     jobs.append(step, rows, jobs.run.table(COMMITS), fields(Commit.columns()))

@@ -1,7 +1,7 @@
-"""Fetch a file over http(s) or from Cloud Storage into a local one: with limits of time and size, and with patience.
+"""Download of a file over http(s) or from Cloud Storage, with limits of time and size, and with retries.
 
-A server may answer 500 and then 200, stall, cut off, redirect, or send without end. What may pass by itself is tried
-again after a pause (the server's own, where it gives one in Retry-After); what will not fails at once.
+A server may answer 500 and then 200, stall, cut off, redirect, or send without end. Temporary failures are retried
+after a pause (the server's own, where it gives one in Retry-After); others fail at once.
 """
 
 import datetime
@@ -33,15 +33,15 @@ REDIRECTS = 5
 
 
 class FetchError(RuntimeError):
-    """The file could not be had: the message names the URL and what came instead."""
+    """Failed download; the message names the URL and what came instead."""
 
 
 class MissingError(FetchError):
-    """The server says that there is no such file."""
+    """Failed download of a file that the server does not have."""
 
 
 class _PassingError(RuntimeError):
-    """Something that another try may not meet; `wait` is what the server asks for, in seconds."""
+    """Temporary failure; `wait` is the pause that the server asks for, in seconds."""
 
     def __init__(self, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
@@ -50,16 +50,16 @@ class _PassingError(RuntimeError):
 
 @dataclass(frozen=True)
 class DownloadLimits:
-    """How long a server is waited for, and how much is taken from it.
+    """Limits of a download: timeouts, retries, size.
 
     Attributes:
-        connect: seconds until a connection must stand.
-        silence: seconds that may pass without a byte.
-        whole: seconds that one try may take.
-        tries: how often in all.
+        connect: timeout of connecting, in seconds.
+        silence: timeout of waiting for the next byte, in seconds.
+        whole: timeout of one try, in seconds.
+        tries: number of tries in all.
         pause: seconds before the second try, doubled before each further one.
-        pause_max: the longest of them, also if the server asks for more.
-        size_max: bytes; a larger file is refused.
+        pause_max: longest pause in seconds, also if the server asks for more.
+        size_max: largest size in bytes; a larger file is refused.
     """
 
     connect: float = 10.0
@@ -73,10 +73,10 @@ class DownloadLimits:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file that came whole.
+    """Complete download.
 
     Attributes:
-        etag: what the server calls this version; empty if it does not say.
+        etag: the server's id of this version; empty if it gives none.
     """
 
     sha256: str
@@ -85,26 +85,26 @@ class Fetched:
 
 
 class Fetcher:
-    """Fetches files, over http(s) or as a client of the project's Cloud Storage."""
+    """Downloader of files over http(s), or from Cloud Storage with a client of the project."""
 
     def __init__(self, project: str, patience: DownloadLimits | None = None) -> None:
         self.project = project
         self.patience = patience or DownloadLimits()
 
     def fetch(self, url: str, to: Path, etag: str = "") -> Fetched | None:
-        """Fetch a file.
+        """Download a file, unless its version is the one that is there already.
 
         Args:
             url: http://, https:// or gs://; redirects are followed.
             to: the local file to write.
-            etag: of the version that is there already.
+            etag: version that is there already; empty: download in any case.
 
         Returns:
-            What came; None if the server says that the version is still the same.
+            The download; None if the server still has the version `etag`.
 
         Raises:
             MissingError: there is no such file.
-            FetchError: it could not be had, or is too large.
+            FetchError: the download failed, or the file is too large.
         """
         attempt = self._from_storage if url.startswith("gs://") else self._from_server
         for tried in range(1, self.patience.tries + 1):
@@ -119,7 +119,7 @@ class Fetcher:
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _from_server(self, url: str, to: Path, etag: str) -> Fetched | None:
-        # Not unpacked on the way: what is kept and summed is the file itself.
+        # No content encoding: the file is stored and hashed as it is.
         headers = {"User-Agent": "goldline", "Accept-Encoding": "identity"}
         if etag:
             headers["If-None-Match"] = etag
@@ -133,15 +133,15 @@ class Fetcher:
                     _check_status(url, answer)
                     return self._receive(url, answer, to)
             except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-                raise _PassingError(_said(error)) from error
+                raise _PassingError(_format_error(error)) from error
             except requests.RequestException as error:
-                raise FetchError(f"{url}: {_said(error)}") from error
+                raise FetchError(f"{url}: {_format_error(error)}") from error
 
     def _receive(self, url: str, answer: requests.Response, to: Path) -> Fetched:
         ends = time.monotonic() + self.patience.whole
         digest, size = hashlib.sha256(), 0
         with to.open("wb") as stream:
-            # Not iter_content: it waits until a chunk is full, which a server that drips can put off for ever.
+            # Not iter_content: it waits until a chunk is full, which a very slow server can delay for ever.
             while chunk := answer.raw.read1(CHUNK):
                 digest.update(chunk)
                 stream.write(chunk)
@@ -178,7 +178,7 @@ class Fetcher:
 
 
 class _Bounded(io.BufferedWriter):
-    """A local file to write, whose size is checked before it grows."""
+    """Local file to write, whose size is checked before each write."""
 
     def __init__(self, path: Path, check: Callable[[int], None]) -> None:
         super().__init__(io.FileIO(path, "wb"))
@@ -191,23 +191,23 @@ class _Bounded(io.BufferedWriter):
 
 
 def _version(blob: Blob) -> str:
-    """What tells versions of an object apart; a download's answer says it as well as the metadata."""
+    """Version of an object; a download's response gives the same one as the metadata."""
     return f"{blob.generation}-{blob.md5_hash or blob.crc32c}"
 
 
 def _check_status(url: str, answer: requests.Response) -> None:
     if answer.status_code == HTTPStatus.OK:
         return
-    said = f"the server answered {answer.status_code} {answer.reason}"
+    message = f"the server answered {answer.status_code} {answer.reason}"
     if answer.status_code in GONE:
-        raise MissingError(f"{url}: {said}")
+        raise MissingError(f"{url}: {message}")
     if answer.status_code in PASSING or answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _PassingError(said, _retry_after(answer.headers.get("Retry-After", "")))
-    raise FetchError(f"{url}: {said}")
+        raise _PassingError(message, _retry_after(answer.headers.get("Retry-After", "")))
+    raise FetchError(f"{url}: {message}")
 
 
 def _retry_after(text: str) -> float:
-    """Seconds that the header Retry-After asks for: a number, or a date (RFC 9110, section 10.2.3)."""
+    """Seconds that the header Retry-After asks for, as a number or a date (RFC 9110, section 10.2.3)."""
     if text.isdecimal():
         return float(text)
     try:
@@ -217,5 +217,5 @@ def _retry_after(text: str) -> float:
     return (moment - datetime.datetime.now(datetime.UTC)).total_seconds() if moment.tzinfo else 0.0
 
 
-def _said(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

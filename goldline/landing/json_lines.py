@@ -1,4 +1,4 @@
-"""The whole lines of a file, plain or gzip, however long it is and wherever it breaks off."""
+"""Complete lines of a file, plain or gzip, of any size, and also of one that is truncated."""
 
 import zlib
 from collections.abc import Iterator
@@ -13,22 +13,22 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Bytes(Protocol):
-    """What bytes are read from."""
+    """Stream of bytes."""
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes; none at the end."""
+        """Read at most `size` bytes; empty at the end."""
 
 
 class DamagedError(ValueError):
-    """A file ends too early or is not what its first bytes say."""
+    """File that is truncated, or not the gzip that its first bytes announce."""
 
 
 class Lines:
-    """A file's lines, some thousand at a time, without their ends; of an over-long line its first LINE_MAX + 1 bytes.
+    """Lines of a file, in batches and without line ends; an over-long line is cut to LINE_MAX + 1 bytes.
 
     Attributes:
-        damage: why the file is not whole; empty if it is. What follows its last whole line is then left out.
-        cut: bytes that were left out so.
+        damage: reason why the file is not whole, else empty. What follows its last complete line is left out.
+        cut: number of bytes left out.
     """
 
     def __init__(self, stream: Bytes) -> None:
@@ -63,10 +63,10 @@ def _without_mark(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _content(stream: Bytes) -> Iterator[bytes]:
-    """The file's bytes, decompressed where its first two say gzip, whatever it is called.
+    """Bytes of the file, decompressed if its first two are those of gzip, whatever its name is.
 
     Raises:
-        DamagedError: it is gzip and not whole; all that can be read was given before.
+        DamagedError: it is gzip and not whole; all readable bytes were yielded before.
     """
     data = stream.read(CHUNK)
     if not data.startswith(GZIP):
@@ -95,7 +95,7 @@ def _content(stream: Bytes) -> Iterator[bytes]:
 
 
 def _readable(member: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
-    """What can be read of a piece before the place where it is damaged."""
+    """Decompressed bytes of a piece, up to where it is damaged."""
     for i in range(len(data)):
         try:
             yield member.decompress(data[i : i + 1])

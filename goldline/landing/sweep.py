@@ -1,7 +1,7 @@
-"""Delete the files of attempts that nobody committed: what a killed or failed landing left in bronze.
+"""Delete the files of uncommitted attempts, which killed or failed landings left in bronze.
 
-Nothing reads them, but they lie beside the committed ones under names of the same form, so no rule of a bucket could
-tell them apart; only ops.commits can.
+Nothing reads them. But their names have the same form as those of committed files, so no lifecycle rule of the bucket
+can select them; only ops.commits can.
 """
 
 import datetime
@@ -15,15 +15,15 @@ from goldline.runs.records import now
 from goldline.warehouse.jobs import Jobs
 
 LOG = logging.getLogger(__name__)
-# Longer than any task can take up an attempt: Firestore keeps the past for seven days at most.
+# Longer than an attempt can be resumed: Firestore keeps the past for seven days at most.
 AGE = datetime.timedelta(days=8)
 
 
 def sweep(run: RunContext, moment: datetime.datetime | None = None) -> list[str]:
-    """Delete what is old enough and was never committed; the paths that were deleted.
+    """Delete the files of uncommitted attempts whose files are all at least AGE old; return the deleted paths.
 
-    Runs with other prefixes of datasets have commits of their own and may share the lake: an attempt is judged only if
-    the context of its run has this run's project and prefix.
+    Runs with another dataset prefix have commits of their own and may share the lake. So only attempts of runs are
+    considered whose context has this run's project and prefix. The age is counted until `moment`, by default now.
     """
     lake = Lake(run.project, run.bucket)
     files: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -45,7 +45,7 @@ def sweep(run: RunContext, moment: datetime.datetime | None = None) -> list[str]
 
 
 def _is_ours(lake: Lake, run: RunContext, run_id: str) -> bool:
-    """Whether a run had the same commits as this one; one that left no context is left alone."""
+    """Whether a run used the same ops.commits as this one; False if it left no context."""
     try:
         other = RunContext.parse(lake.read_text(run.model_copy(update={"run_id": run_id}).records + "/run.json"))
     except LakeError:

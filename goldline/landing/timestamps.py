@@ -5,10 +5,10 @@ and month in ISO dates too. Here each form has one meaning. What only the writer
 April or in March, is a setting of the source's contract.
 
 Forms: ISO 8601 with or without time, fraction and zone (without: UTC); epochs of 9 to 19 digits in seconds,
-milliseconds, microseconds or nanoseconds, told apart by their length; RFC 2822; day/month/year with optional time.
+milliseconds, microseconds or nanoseconds, distinguished by their length; RFC 2822; day/month/year with optional time.
 
-Most texts have one of a few shapes, with each digit at its place: those of one length are read at once, as a matrix of
-bytes. What has no such shape is classified by regular expression, some ten times slower.
+Most texts have one of a few shapes of fixed width: those of one length are read at once, as a matrix of bytes. All
+others are classified by regular expression, about ten times slower.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ _RFC_2822 = (
 )
 _SLASHED = rf"^(?P<first>\d{{1,2}})[/.](?P<second_part>\d{{1,2}})[/.](?P<year>\d{{4}})(?:,? {_TIME})?$"
 _EPOCH = r"^(?P<whole>-?(?:\d{9,18}|[0-8]\d{18}))(?:\.(?P<part>\d{1,9})\d*)?$"
-# A digit where a 9 stands; the other letters stand for those in _LETTERS, anything else for itself.
+# 9 stands for a digit, A and a for a letter, the keys of _LETTERS for their values, anything else for itself.
 _ISO_SHAPES = [
     f"9999-99-99T99:99:99{fraction}{zone}"
     for fraction in ("", ".999", ".999999")
@@ -48,12 +48,12 @@ _FIRST, _LAST = (int(np.datetime64(t, "us").astype(np.int64)) for t in ("0001-01
 
 @dataclass(frozen=True)
 class Parsed:
-    """Timestamps as far as they could be read.
+    """Timestamps of a column of texts, as far as they could be read.
 
     Attributes:
-        values: microseconds in UTC, of the years 1 to 9999; null where the text was null or could not be read.
-        unread: which texts were there but could not be read.
-        ambiguous: how many were read as day/month/year and could also have been month/day/year.
+        values: in microseconds and UTC, of the years 1 to 9999; null where the text was null or could not be read.
+        unread: for each text, whether it was not null and could not be read.
+        ambiguous: number of day/month/year forms that are dates too if day and month are swapped.
     """
 
     values: pa.TimestampArray
@@ -62,7 +62,7 @@ class Parsed:
 
 
 def parse(texts: pa.StringArray, *, day_first: bool) -> Parsed:
-    """Read a column of texts."""
+    """Parse a column of texts; `day_first`: 03/04/2026 is in April."""
     micros = np.zeros(len(texts), np.int64)
     read = np.zeros(len(texts), np.bool_)
     ambiguous = 0
@@ -96,7 +96,7 @@ def parse(texts: pa.StringArray, *, day_first: bool) -> Parsed:
 
 
 def _shaped(texts: pa.StringArray, *, day_first: bool) -> Iterator[tuple[Integers, Integers, Flags, int]]:
-    """Texts of the usual shapes: their places, microseconds, whether there is such a moment, how many are ambiguous."""
+    """Read texts of the usual shapes: their places, microseconds, validity, and number of ambiguous ones."""
     lengths = pc.fill_null(pc.binary_length(texts), 0).to_numpy(zero_copy_only=False)
     for length in np.flatnonzero(np.bincount(np.minimum(lengths, 64))).tolist():
         shapes = _BY_LENGTH.get(length, [])
@@ -111,7 +111,7 @@ def _shaped(texts: pa.StringArray, *, day_first: bool) -> Iterator[tuple[Integer
         if 9 <= length <= 19:
             is_epoch = is_digit.all(1)
             if length == 19:
-                is_epoch &= bytes_[:, 0] < 57  # what begins with a 9 is no 64-bit number
+                is_epoch &= bytes_[:, 0] < 57  # what begins with a 9 exceeds 64 bits
             if is_epoch.any():
                 whole = np.asarray(some.filter(pa.array(is_epoch)).cast(pa.int64()).to_numpy(zero_copy_only=False))
                 yield places[is_epoch], _micros(whole, np.full(len(whole), length)), np.ones(len(whole), np.bool_), 0
@@ -122,7 +122,7 @@ def _shaped(texts: pa.StringArray, *, day_first: bool) -> Iterator[tuple[Integer
 
 
 class _Shape:
-    """Texts that have each of their parts at one place."""
+    """Shape of texts of fixed width, each part at a fixed place."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -132,7 +132,7 @@ class _Shape:
         self._others = {i: _LETTERS.get(text[i], text[i].encode()) for i in places if text[i] not in "9Aa"}
 
     def matches(self, bytes_: Bytes, is_digit: Flags) -> Flags:
-        """Which texts are of this shape."""
+        """Flags of the texts of this shape; `bytes_` and `is_digit` have a row per text, a column per byte."""
         found: Flags = is_digit[:, self._digits[0]] & is_digit[:, self._digits[-1]]
         for place, allowed in self._others.items():
             one: Flags = bytes_[:, place] == allowed[0]
@@ -146,7 +146,7 @@ class _Shape:
         return found
 
     def read(self, bytes_: Bytes, *, day_first: bool) -> tuple[Integers, Flags, int]:
-        """Microseconds, whether there is such a moment, and how many are ambiguous, of texts of this shape."""
+        """Microseconds since 1970 in UTC, validity, and number of ambiguous ones, of texts of this shape."""
         columns = np.ascontiguousarray(bytes_.T)
         twofold = 0
         if self.text.startswith("A"):
@@ -180,7 +180,7 @@ class _Shape:
 
 
 def _number(columns: Bytes, start: int, size: int) -> Integers:
-    """The digits at some places as numbers."""
+    """Numbers from `size` digits at `start`; `columns` has a row per byte, a column per text."""
     found = np.zeros(columns.shape[1], np.int64)
     for column in columns[start : start + size]:
         found *= 10
@@ -213,7 +213,7 @@ def _from_calendar(parts: pa.StructArray, *, day_first: bool, named_month: bool)
 def _seconds(
     year: Integers, month: Integers, day: Integers, hour: Integers, minute: Integers, second: Integers
 ) -> tuple[Integers, Flags]:
-    """Seconds since 1970 of a calendar's date and a time of day, and whether there is such a moment."""
+    """Seconds since 1970 of dates and times of day, and whether the calendar has them."""
     months = (year - 1970) * 12 + np.clip(month, 1, 12) - 1
     first_day = months.astype("datetime64[M]").astype("datetime64[D]")
     length = ((months + 1).astype("datetime64[M]").astype("datetime64[D]") - first_day).astype(np.int64)
@@ -227,24 +227,24 @@ def _from_epoch(parts: pa.StructArray) -> tuple[Integers, Flags]:
     whole = _integers(parts, "whole")
     digits = pc.utf8_length(pc.utf8_ltrim(parts.field("whole"), "-")).to_numpy(zero_copy_only=False)
     part = _fraction(parts, "part")
-    # A fraction of a microsecond is below what a timestamp holds; of seconds and milliseconds it counts.
+    # Fractions of seconds and milliseconds count; those of a microsecond are finer than a timestamp.
     fraction = np.where(whole < 0, -1, 1) * np.select([digits <= 11, digits <= 14], [part, part // 1000], 0)
     return _micros(whole, digits) + fraction, np.ones(len(parts), np.bool_)
 
 
 def _micros(whole: Integers, digits: Integers) -> Integers:
-    """Epochs as microseconds, in the unit that their number of digits tells."""
+    """Convert epochs to microseconds; the number of digits gives their unit."""
     forms = [digits <= 11, digits <= 14, digits <= 17]
     return np.select(forms, [whole * 1_000_000, whole * 1000, whole], whole // 1000)
 
 
 def _integers(parts: pa.StructArray, name: str) -> Integers:
-    """A group as numbers; what is not there is 0."""
+    """Integers of a group of the regular expression; 0 where it is missing."""
     return np.asarray(_filled(parts, name).cast(pa.int64()).to_numpy(zero_copy_only=False), np.int64)
 
 
 def _fraction(parts: pa.StructArray, name: str) -> Integers:
-    """Digits behind the point as microseconds, cut off, not rounded."""
+    """Microseconds from the digits after the decimal point, truncated, not rounded."""
     padded = pc.utf8_rpad(_filled(parts, name), 6, "0")
     return np.asarray(pc.utf8_slice_codeunits(padded, 0, 6).cast(pa.int64()).to_numpy(zero_copy_only=False), np.int64)
 
@@ -257,7 +257,7 @@ def _month(parts: pa.StructArray, *, named: bool) -> Integers:
 
 
 def _offset(parts: pa.StructArray) -> tuple[Integers, Flags]:
-    """Seconds east of Greenwich, and whether the zone is one."""
+    """UTC offset in seconds (east is positive), and whether the zone is valid."""
     digits = pc.replace_substring_regex(pc.fill_null(parts.field("zone"), ""), "[^0-9+-]", "")
     negative = pc.starts_with(digits, "-").to_numpy(zero_copy_only=False)
     plain = pc.utf8_rpad(pc.replace_substring_regex(digits, "[+-]", ""), 4, "0")

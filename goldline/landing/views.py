@@ -1,4 +1,4 @@
-"""A source's external table over its files, and the view that shows the newest commit of each date."""
+"""External table over a source's files, and the view that shows the newest commit of each date."""
 
 import gzip
 import io
@@ -15,14 +15,14 @@ from goldline.landing.attempts import attempt_folder, from_newest_commits
 from goldline.runs.context import EPOCH, RunContext
 from goldline.warehouse.schema import fields, shape
 
-ENDING = {"parquet": ".parquet", "jsonl": ".jsonl.gz"}  # of landed files, in whatever form they came
+ENDING = {"parquet": ".parquet", "jsonl": ".jsonl.gz"}  # of landed files, by format, in whatever form they came
 
 
 def ensure_source(client: bigquery.Client, lake: Lake, contract: SourceContract, run: RunContext) -> None:
-    """Make the external table and its view, or make them anew where the contract has changed."""
+    """Create a source's external table and view, or recreate them if the contract has changed."""
     wanted = external_table(contract, run)
     if not _is_as_declared(client, wanted):
-        # An external table over no file at all cannot be queried: lay one that holds nothing.
+        # An external table without files cannot be queried: write an empty one.
         path = f"{attempt_folder(contract, EPOCH, 'none')}/empty{ENDING[contract.format]}"
         lake.write_bytes(path, empty_file(contract))
         client.delete_table(wanted.reference, not_found_ok=True, timeout=TIMEOUT)
@@ -36,13 +36,13 @@ def _ensure_view(client: bigquery.Client, contract: SourceContract, run: RunCont
     view.view_query = newest_commits(contract, run)
     view.description = f"{contract.description} The newest commit of each run date."
     found = client.create_table(view, exists_ok=True, timeout=TIMEOUT)
-    if found.view_query.strip() != view.view_query:  # an earlier goldline's
+    if found.view_query.strip() != view.view_query:  # of an earlier version of goldline
         client.delete_table(view, timeout=TIMEOUT)
         client.create_table(view, timeout=TIMEOUT)
 
 
 def external_table(contract: SourceContract, run: RunContext) -> bigquery.Table:
-    """The table over all landed files of a source, whoever left them there."""
+    """Definition of the external table over all landed files of a source, committed or not."""
     folder = f"gs://{run.bucket}/{contract.folder}"
     config = _of_lines() if contract.format == "jsonl" else _of_parquet()
     config.source_uris = [f"{folder}/*{ENDING[contract.format]}"]
@@ -67,9 +67,9 @@ def _of_parquet() -> bigquery.ExternalConfig:
 
 
 def _of_lines() -> bigquery.ExternalConfig:
-    """A CSV of one column: its delimiter stands in no line that land_files has written, and nothing is a quote.
+    """Configuration to read lines as CSV of one column: no landed line holds the delimiter, and quotes are off.
 
-    As JSON one malformed line would fail the query, or be dropped without a trace.
+    Read as JSON, one malformed line would fail the query or be dropped silently.
     """
     config = bigquery.ExternalConfig("CSV")
     config.compression = "GZIP"
@@ -80,7 +80,7 @@ def _of_lines() -> bigquery.ExternalConfig:
 
 
 def newest_commits(contract: SourceContract, run: RunContext) -> str:
-    """The SELECT of the view: files of the newest commit of each date, so no killed or rival attempt is ever read."""
+    """SELECT of the view: files of each date's newest commit, never those of a killed or concurrent attempt."""
     return _newest_lines(contract, run) if contract.format == "jsonl" else _newest_records(contract, run)
 
 
@@ -100,10 +100,10 @@ inner join (
 
 
 def _newest_records(contract: SourceContract, run: RunContext) -> str:
-    """Parquet's.
+    """SELECT of the view over Parquet files.
 
-    Of records that live, only those whose pseudonyms were made with the newest commit's key: after a rotation the
-    first export holds them all anew, and the same version of a record under two keys would be one too many.
+    Living records are shown only if their pseudonyms were made with the newest commit's key. After a rotation the first
+    export holds all of them again, so each would else appear twice, under two keys.
     """
     return f"""select files.*
 from `{run.table(contract.source)}` as files
@@ -122,7 +122,7 @@ where
 
 
 def empty_file(contract: SourceContract) -> bytes:
-    """A file of the source's columns and no rows."""
+    """Content of a file with the source's columns and no rows."""
     if contract.format == "jsonl":
         return gzip.compress(b"", mtime=0)
     out = io.BytesIO()
