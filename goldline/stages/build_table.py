@@ -1,14 +1,13 @@
 """Write, audit, publish: how a SELECT becomes a table.
 
 1. The SELECT goes into a raw stage.
-2. Of its rows without a `_reject_reason`, a merge keeps the newest of each key. Where the write mode needs it, they
-   land in a stage that has the contract's schema and the table's layout; else those of the raw stage are the ones to
-   publish, and need not be written once more.
-3. The contract's checks run on those rows. What fails is never seen by a reader: the last good table stays.
-4. Rows with a reason go to the rejects table, the others are published, in one atomic step: a MERGE, a copy onto the
-   run date's partition, or CREATE OR REPLACE. With `partitions: arrived` one MERGE puts them in the place of the
-   partitions that they lie in, whole. Never DELETE and INSERT: in BigQuery concurrent transactions on one table cancel
-   each other.
+2. Its rows without a `_reject_reason` are to be published; a merge keeps only the newest of each key. Where the write
+   mode needs it, they are written to a stage with the contract's schema and the table's layout; else they are read from
+   the raw stage.
+3. The contract's checks run on those rows. If one fails, nothing is published: readers keep the last good table.
+4. Rows with a reason go to the rejects table. The others are published in one atomic step: a MERGE, a copy onto the run
+   date's partition, or CREATE OR REPLACE. With `partitions: arrived` one MERGE replaces the partitions they lie in.
+   Never DELETE and INSERT: in BigQuery concurrent transactions on one table cancel each other.
 """
 
 import datetime
@@ -39,19 +38,25 @@ END_OF_TIME = datetime.date(9999, 12, 31)
 
 
 class AuditError(RuntimeError):
-    """A table was not published: the message names table, check, and how many rows failed."""
+    """Failed audit, so the table was not published; the message names table, checks, and numbers of failing rows."""
 
 
 class ConservationError(RuntimeError):
-    """Rows were lost between SELECT and table: a fault of goldline, not of the data."""
+    """Rows lost between SELECT and table: a bug of goldline, not a fault of the data."""
 
 
 def build_table(run: RunContext, flow: str, select: str, contract_text: str) -> TableResult:
-    """Build one table and record it; a try that finds its work already done in this run does nothing.
+    """Build one table and record it; if an earlier try of this run built it, return that result.
+
+    Args:
+        run: the run's context.
+        flow: the flow that the table belongs to.
+        select: the table's SELECT, with dataset names without prefix.
+        contract_text: the table's contract, as JSON.
 
     Raises:
         AuditError: the rows do not keep the contract; nothing was published.
-        SchemaChangeError: the table as it stands is not what the contract says.
+        SchemaChangeError: the existing table differs from the contract.
         JobError: BigQuery could not run a step.
     """
     contract = parse(json.loads(contract_text), "the contract in the spec")
@@ -73,7 +78,7 @@ def build_table(run: RunContext, flow: str, select: str, contract_text: str) -> 
 
 
 class Builder:
-    """One build of one table. The stages bear the run's name and stay when a step fails, for whoever looks into it."""
+    """Build of one table. Its stages are named after the run; if a step fails they stay a day, for debugging."""
 
     def __init__(self, run: RunContext, flow: str, select: str, contract: TableContract, record: Record) -> None:
         self.run = run
@@ -87,7 +92,7 @@ class Builder:
         self.parameters = self._parameters(flow)
 
     def build(self) -> TableResult:
-        """Write, audit, publish."""
+        """Write, audit and publish the table; see the module's text."""
         if self.contract.mode.is_view:
             return self._build_view()
         if not self._replaces_all:
@@ -105,7 +110,7 @@ class Builder:
                 f"{published} are in the table and {outdated} lost to newer versions"
             )
         with ThreadPoolExecutor() as beside:
-            # All jobs are done: another try of this run finds their results and needs the stages no more.
+            # All jobs are done: a retry finds their results by id and no longer needs the stages.
             cleaned = beside.submit(self._clean_up)
             result = self._result(selected, published, rejected, duplicates + outdated)
             cleaned.result()
@@ -125,7 +130,7 @@ class Builder:
 
     @property
     def _replaces_all(self) -> bool:
-        """Whether the table is made anew, whatever it was: then no change of its contract is in the way."""
+        """Whether the table is replaced whole; then its contract may have changed in any way."""
         return self.refresh or self.contract.mode.replaces_table
 
     @property
@@ -133,7 +138,7 @@ class Builder:
         return [date_parameter("run_date", self.run.run_date)]
 
     def _write_and_audit(self) -> Mapping[str, Any]:
-        """The SELECT into the raw stage, from there into one like the table where it is needed; what is found there."""
+        """Write the raw stage, and the stage where it is needed; return the numbers of profile and audit."""
         raw = self._stage("raw")
         sql = f"create or replace table `{raw}` options ({self._expiry()}) as\n{self.select}"
         self.jobs.query("raw", sql, self.parameters)
@@ -156,13 +161,13 @@ class Builder:
         return found
 
     def _note(self, found: Mapping[str, Any], rows: int) -> None:
-        """Keep the checks' results; raise where one of them blocks."""
+        """Record the checks' results; raise AuditError if one of level `block` fails."""
         results = list(statements.results(self.contract, found))
         self.record.checks += results
         for check in results:
             if check.failing:
-                told = (check.subject, check, check.level, check.failing, rows)
-                LOG.warning("%s: check '%s' (%s): %d of %d rows fail", *told)
+                details = (check.subject, check, check.level, check.failing, rows)
+                LOG.warning("%s: check '%s' (%s): %d of %d rows fail", *details)
         if blocking := [c for c in results if c.failing and c.level == "block"]:
             failed = "; ".join(f"'{c}': {c.failing} rows fail" for c in blocking)
             names = {c.name for c in blocking}
@@ -184,7 +189,7 @@ class Builder:
             self._delete_partition(table)
 
     def _publish(self, staged: int, partitions: list[datetime.date]) -> tuple[int, int]:
-        """The stage into the table; how many of its rows the table holds, and how many lost to newer versions there."""
+        """Publish the rows; numbers of those that the table holds, and that lost to newer versions there."""
         if self._replaces_all:
             self._drop_if_laid_out_otherwise()
             self.jobs.query("publish", self._replace(f"select * from {self._audited_rows}"))
@@ -208,11 +213,11 @@ class Builder:
 
     @property
     def _partition(self) -> str:
-        """What names the run date's partition behind a table's name."""
+        """Suffix of a table's name that names the run date's partition: `$YYYYMMDD`."""
         return f"${self.run.run_date:%Y%m%d}"
 
     def _delete_partition(self, table: str) -> None:
-        """A partition without rows does not exist, and cannot be copied."""
+        """Delete the run date's partition; one without rows cannot be copied."""
         self.jobs.client.delete_table(table + self._partition, not_found_ok=True, timeout=TIMEOUT)
 
     def _build_view(self) -> TableResult:
@@ -227,7 +232,7 @@ class Builder:
         return statements.create(self.target, self.contract.columns, self.contract, rows, options)
 
     def _drop_if_laid_out_otherwise(self) -> None:
-        """CREATE OR REPLACE cannot change the layout of a table that is made anew."""
+        """Drop the table if its layout differs, which CREATE OR REPLACE cannot change."""
         try:
             found = self.jobs.client.get_table(self.target, timeout=TIMEOUT)
         except NotFound:
@@ -237,7 +242,7 @@ class Builder:
 
     @property
     def _rows(self) -> int:
-        """How many the table has."""
+        """Number of rows in the target table."""
         return self.jobs.row_count(self.target)
 
     def _count(self, where: str) -> int:
@@ -246,7 +251,7 @@ class Builder:
 
     @property
     def _audited_rows(self) -> str:
-        """What is checked and published: the stage, the raw stage's good rows, or what a view would show."""
+        """Rows to check and publish, for a FROM clause: the stage, the raw stage's good rows, or the view's SELECT."""
         if self.contract.mode.is_view:
             return f"(\n{self.select}\n)"
         return statements.to_publish(self.contract, self._stage("raw"), self._stage("stage"))
@@ -256,7 +261,7 @@ class Builder:
         return self.run.table(f"ops.{step}_{self.contract.dataset}_{self.contract.name}_{digest}")
 
     def _expiry(self) -> str:
-        # To the hour, so that a second try of this task sends the same text and finds the first one's job.
+        # Cut to the hour, so that a retry sends the same text and finds the first try's job.
         moment = (now() + STAGE_LIFE).replace(minute=0, second=0, microsecond=0)
         return f"expiration_timestamp=timestamp '{moment:%Y-%m-%d %H:%M:%S}+00'"
 

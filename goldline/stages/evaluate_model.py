@@ -1,4 +1,4 @@
-"""Judge a model beside baselines, the oracle and the champion, all on the same rows; promote it if it passes."""
+"""Compare a model with baselines, the oracle and the champion on the same rows; promote it if it passes."""
 
 import logging
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from goldline.runs.context import RunContext
 from goldline.runs.records import CheckResult, ModelResult, recorded
 
 LOG = logging.getLogger(__name__)
-MAIN = {"classification": "roc_auc", "regression": "skill"}
+MAIN = {"classification": "roc_auc", "regression": "skill"}  # the main metric, by kind of model
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What a model must reach to become the champion.
+    """Conditions that a model must meet to become the champion.
 
     Attributes:
-        floor: least main metric: ROC AUC, or for a regression its skill, 1 - MAE / the best baseline's MAE.
-        tolerance: by how much the main metric may be below the champion's: the luck of the test's rows.
+        floor: minimum of the main metric: ROC AUC, or of a regression its skill, 1 - MAE / the best baseline's MAE.
+        tolerance: how far the main metric may be below the champion's, for the sampling noise of the test rows.
     """
 
     floor: float
@@ -34,7 +34,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Judged:
-    """What came of it; `curves` are of a classification alone."""
+    """Result of an evaluation; `curves` are None for a regression."""
 
     accepted: bool
     metrics: Mapping[str, float]
@@ -42,51 +42,51 @@ class Judged:
 
 
 @dataclass
-class _Judges:
-    """What each judge says of the same rows, by the prefix of its metrics; the challenger's is empty."""
+class _Predictions:
+    """Predictions of all models for the same rows, by the prefix of their metrics; the challenger's is empty."""
 
     truth: Vector
-    says: dict[str, Vector] = field(default_factory=dict)
+    by_prefix: dict[str, Vector] = field(default_factory=dict)
 
     def metrics(self, kind: str) -> dict[str, float]:
         found = {
             f"{prefix}{name}": value
-            for prefix, said in self.says.items()
-            for name, value in scored(kind, self.truth, said).items()
+            for prefix, predicted in self.by_prefix.items()
+            for name, value in scored(kind, self.truth, predicted).items()
         }
         if kind == "regression":
-            baseline = min(found[f"{prefix}mae"] for prefix in self.says if prefix.startswith(BASELINE))
-            found |= {f"{p}skill": 1 - found[f"{p}mae"] / baseline if baseline else 0.0 for p in self.says}
+            baseline = min(found[f"{prefix}mae"] for prefix in self.by_prefix if prefix.startswith(BASELINE))
+            found |= {f"{p}skill": 1 - found[f"{p}mae"] / baseline if baseline else 0.0 for p in self.by_prefix}
         return {name: round(value, 6) for name, value in found.items()}
 
 
 def evaluate_model(
     run: RunContext, flow: str, name: str, version: str, dataset: str, gate: Gate, oracle: str
 ) -> Judged:
-    """Judge a version, record it, and promote it if it passes.
+    """Evaluate a model version, record its metrics, and promote it if it passes the gate.
 
     Args:
         run: the run's context.
-        flow: the flow that the model is of.
-        name: the model's.
-        version: the challenger.
-        dataset: gs:// address of the rows to judge on: keys, features, `label`, `baseline...`, `cutoff`.
-        gate: what it must reach.
-        oracle: folder of the lake where a simulation keeps `cutoff=<date>.parquet`, by key the `probability` that one
-            who knows how the data was made would give; empty where there is none.
+        flow: the flow that the model belongs to.
+        name: the model's name.
+        version: version of the challenger.
+        dataset: gs:// URI of the test rows: keys, features, `label`, `baseline...`, `cutoff`.
+        gate: conditions to meet.
+        oracle: folder of the lake with a simulation's `cutoff=<date>.parquet`: keys, and the `probability` that follows
+            from how the data was made; empty if there is none.
 
     Raises:
-        ModelError: the challenger or the rows are not what they must be. A champion that is not has lost.
+        ModelError: the challenger or the rows are invalid. An invalid champion is only left out.
     """
     store = Store(run, name)
     with recorded(run, f"evaluate_{name}", flow) as record:
         rows = store.rows(dataset.removeprefix(f"gs://{run.bucket}/"))
         challenger = store.load(version, types_of(rows))
-        judges = _Judges(_truth(rows, challenger.signature), {"": challenger.predict(rows)})
-        judges.says |= {f"{c}_": _floats(rows, c) for c in rows.column_names if c.startswith(BASELINE)}
-        judges.says |= _oracle(store, rows, oracle) | _champion(store, rows, version)
+        predictions = _Predictions(_truth(rows, challenger.signature), {"": challenger.predict(rows)})
+        predictions.by_prefix |= {f"{c}_": _floats(rows, c) for c in rows.column_names if c.startswith(BASELINE)}
+        predictions.by_prefix |= _oracle(store, rows, oracle) | _champion(store, rows, version)
         kind = challenger.signature.kind
-        metrics = judges.metrics(kind)
+        metrics = predictions.metrics(kind)
         record.checks = _checks(name, MAIN[kind], metrics, gate)
         failed = [str(check) for check in record.checks if check.failing]
         accepted = not failed
@@ -94,7 +94,8 @@ def evaluate_model(
         if accepted:
             store.promote(version)
         LOG.info("%s %s: %s, %s", name, version, f"refused: {'; '.join(failed)}" if failed else "accepted", metrics)
-        return Judged(accepted, metrics, Curves.of(judges.truth, judges.says[""]) if kind == "classification" else None)
+        curves = Curves.of(predictions.truth, predictions.by_prefix[""]) if kind == "classification" else None
+        return Judged(accepted, metrics, curves)
 
 
 def _truth(rows: pa.Table, signature: Signature) -> Vector:
@@ -109,7 +110,7 @@ def _truth(rows: pa.Table, signature: Signature) -> Vector:
 
 
 def _champion(store: Store, rows: pa.Table, challenger: str) -> dict[str, Vector]:
-    """What the champion says; nothing if there is none, if it is the challenger, or if it cannot be used any more."""
+    """Champion's predictions; empty if there is none, if it is the challenger, or if it can no longer be used."""
     version = store.champion()
     if version in (None, challenger):
         return {}
@@ -121,7 +122,7 @@ def _champion(store: Store, rows: pa.Table, challenger: str) -> dict[str, Vector
 
 
 def _oracle(store: Store, rows: pa.Table, folder: str) -> dict[str, Vector]:
-    """The oracle's probabilities, by row; nothing where it does not know each of them."""
+    """Oracle's probabilities, one per row; empty if it lacks one of them."""
     path = f"{folder}/cutoff={rows.column('cutoff')[0]}.parquet" if folder and "cutoff" in rows.column_names else ""
     if not path or not store.lake.exists(path):
         return {}
@@ -136,11 +137,11 @@ def _oracle(store: Store, rows: pa.Table, folder: str) -> dict[str, Vector]:
 
 
 def _checks(name: str, main: str, metrics: Mapping[str, float], gate: Gate) -> list[CheckResult]:
-    """The gate's conditions, each of which a refused model may fail without failing the task."""
+    """Checks of the gate's conditions, at level `warn`: a refused model does not fail the task."""
     value = metrics[main]
     baseline = max(v for n, v in metrics.items() if n.startswith(BASELINE) and n.endswith(main))
     check = partial(CheckResult, subject=name, level="warn", observed=value)
-    found = [  # `not >=`: what is no number passes none
+    found = [  # `not >=`, so that NaN fails each of them
         check(name=f"{main}_above_floor", failing=int(not value >= gate.floor), threshold=gate.floor),
         check(name=f"{main}_above_baseline", failing=int(not value > baseline), threshold=baseline),
     ]

@@ -21,11 +21,11 @@ from goldline.warehouse.schema import ensure_dataset, ensure_plain, fields
 
 LOG = logging.getLogger(__name__)
 SUCCEEDED = "SUCCEEDED"
-TOLD = {"name", "flow", "status", "error", "counts"}  # of a task, in the summary
+TASK_FIELDS = {"name", "flow", "status", "error", "counts"}  # of a record, copied to the summary
 
 
 class TaskSummary(BaseModel):
-    """A task as the summary shows it."""
+    """Entry of a task in the summary."""
 
     name: str
     flow: str
@@ -36,7 +36,7 @@ class TaskSummary(BaseModel):
 
 
 class Summary(BaseModel):
-    """What a run leaves behind as summary.json."""
+    """Content of a run's summary.json."""
 
     status: Literal["succeeded", "failed"]
     run_id: str
@@ -49,14 +49,14 @@ class Summary(BaseModel):
 
 
 def finish_run(job: str, settings: Settings, flows_text: str, state: str, error: str | None) -> Summary:
-    """Write the summary and, once, the rows of the ops tables.
+    """Write a run's summary and, once, its rows of the ops tables; sweep uncommitted attempts.
 
     Args:
         job: name of the pipeline job.
-        settings: the pipeline's parameters, as far as they say where the run worked.
-        flows_text: JSON of the tables of each flow: a flow is finished when all its tables are built.
-        state: state in which the pipeline's tasks ended, in KFP's words.
-        error: KFP's message of a failure.
+        settings: the pipeline's parameters, of which place and run date are used.
+        flows_text: JSON object, the tables of each flow: a flow has succeeded if all its tables were built.
+        state: final state of the pipeline's tasks, as KFP names it, such as `SUCCEEDED`.
+        error: KFP's message of a failure; None if there is none.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     place = settings.place(job)
@@ -81,13 +81,13 @@ def _sweep(run: RunContext) -> None:
         LakeError,
         OSError,
     ) as error:  # the run itself is done, and the next one tries again
-        LOG.warning("attempts that nobody committed were left where they are: %s", error)
+        LOG.warning("uncommitted attempts were not deleted: %s", error)
     else:
-        LOG.info("%d files of attempts that nobody committed were deleted", len(swept))
+        LOG.info("%d files of uncommitted attempts were deleted", len(swept))
 
 
 def _date(text: str) -> datetime.date | None:
-    """The date that a run was asked for; None where it was to be resolved."""
+    """Run date from the parameter; None if that is empty or no date."""
     try:
         return datetime.date.fromisoformat(text)
     except ValueError:
@@ -111,8 +111,8 @@ def _summary(
         run_id=job,
         run_date=run_date,
         seconds=round(seconds, 1),
-        error=None if succeeded else ("\n".join(messages) or error or "a task failed before it could say why"),
-        tasks=[TaskSummary(seconds=round(r.seconds, 1), **r.model_dump(include=TOLD)) for r in records],
+        error=None if succeeded else ("\n".join(messages) or error or "a task failed without an error message"),
+        tasks=[TaskSummary(seconds=round(r.seconds, 1), **r.model_dump(include=TASK_FIELDS)) for r in records],
         tables=[r.table for r in records if r.table],
         models=[m for r in records for m in r.models],
     )
@@ -148,7 +148,7 @@ def _write_ops(
 
 
 def _run_rows(summary: Summary, records: Sequence[Record], flows: Mapping[str, Sequence[str]]) -> list[ops.RunRow]:
-    """A row for the run as a whole, and one for each flow that it ran."""
+    """Rows of ops.runs: one for the run as a whole, and one for each flow that it ran."""
     succeeded = {r.name for r in records if r.status == "succeeded"}
     outcomes: dict[str | None, bool] = {None: summary.status == "succeeded"}
     for flow in sorted({r.flow for r in records if r.flow}):
@@ -167,6 +167,6 @@ def _run_rows(summary: Summary, records: Sequence[Record], flows: Mapping[str, S
 
 
 def _row(kind: type[ops.OpsRow], run: RunContext, result: BaseModel, **more: object) -> ops.OpsRow:
-    """A row of an ops table: what a task told, without the name and the metrics, whose columns are named otherwise."""
-    told = result.model_dump(exclude={"name", "metrics"})
-    return kind.model_validate({"run_id": run.run_id, "run_date": run.run_date, **told, **more})
+    """Row of an ops table for a result, without its name and metrics: their columns have other names."""
+    content = result.model_dump(exclude={"name", "metrics"})
+    return kind.model_validate({"run_id": run.run_id, "run_date": run.run_date, **content, **more})

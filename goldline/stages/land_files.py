@@ -1,7 +1,7 @@
 """Land the files that arrived for the run's dates, as one attempt that is committed by rows of ops.commits.
 
-What is landed of a date is a function of the files that lie in its folder, of the contract and of the key, whenever and
-in whatever order the dates are run. A date of which nothing changed since its newest commit is not landed again.
+The landed content of a date depends only on the files in its folder, on the contract and on the key, not on when or in
+which order dates are run. A date without changes since its newest commit is not landed again.
 """
 
 import base64
@@ -34,29 +34,29 @@ from goldline.runs.records import CheckResult, Record, now, recorded
 
 LOG = logging.getLogger(__name__)
 DAY = datetime.timedelta(days=1)
-FORM = 1  # of what is landed: with another number all is landed anew
-FILE = re.compile(r"(^|/)[^/._][^/]*\.(jsonl|ndjson|json)(\.gz)?$")  # not what tools hide: _SUCCESS, .part
+FORM = 1  # version of the landed form: another number lands everything again
+FILE = re.compile(r"(^|/)[^/._][^/]*\.(jsonl|ndjson|json)(\.gz)?$")  # no hidden files: _SUCCESS, .part
 ENDING = ".jsonl.gz"
 FILES_AT_ONCE = 4
 FASTEST = 1  # gzip's level: the files are read once or twice
 
 
 class LandingError(RuntimeError):
-    """What arrived could not be landed; nothing was committed."""
+    """Failed landing; nothing was committed."""
 
 
 @dataclass
 class Landed:
-    """What was landed of a source.
+    """Result of landing a source.
 
     Attributes:
-        uri: the folder of what was ever landed.
-        dates: of the run that have files.
-        unchanged: of these, those that were landed before.
-        files: in all of them.
-        rows: lines in all of them.
-        found: what was found in the files of the other dates, as counts.
-        damaged: the files among them that are not whole, and why.
+        uri: folder of all landed files of the source.
+        dates: number of the run's dates that have files.
+        unchanged: number of these dates that were landed before.
+        files: number of files of all these dates.
+        rows: number of lines of all these dates.
+        found: counts of findings in the files of the dates landed now, and of files left out.
+        damaged: reason by URI for each of these files that is not whole.
     """
 
     uri: str
@@ -68,25 +68,25 @@ class Landed:
     damaged: dict[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, str | int]:
-        """What the artifact tells of itself."""
+        """Metadata of the artifact."""
         damaged = {"damaged": ", ".join(self.damaged)} if self.damaged else {}
         return {"rows": self.rows, "files": self.files, "format": "jsonl", **damaged}
 
     @property
     def counts(self) -> dict[str, int | float]:
-        """Dates, files and rows, and what was found."""
-        told: dict[str, int | float] = {
+        """Counts for the task record: dates, files, rows, and findings above 0."""
+        numbers: dict[str, int | float] = {
             "dates": self.dates,
             "unchanged_dates": self.unchanged,
             "files": self.files,
             "rows": self.rows,
         }
-        return told | {name: n for name, n in sorted(self.found.items()) if n}
+        return numbers | {name: n for name, n in sorted(self.found.items()) if n}
 
 
 @dataclass(frozen=True)
 class LandedFile:
-    """One file as it was landed: its lines, what was found in them, and why it is not whole, if it is not."""
+    """Result of landing one file: number of lines, findings, reason of damage (else empty), bytes left out."""
 
     rows: int
     found: Counter[str]
@@ -95,7 +95,7 @@ class LandedFile:
 
 
 def land_files(run: RunContext, flow: str, contract_text: str) -> Landed:
-    """Land what arrived for the dates from the flow's `since` to the run's.
+    """Land the files that arrived for the dates from the flow's `since` to the run date.
 
     Args:
         run: the run's context.
@@ -103,12 +103,12 @@ def land_files(run: RunContext, flow: str, contract_text: str) -> Landed:
         contract_text: the source's contract, as JSON.
 
     Raises:
-        LandingError: a file changed while it was read, or the key neither is that of earlier landings nor follows it.
+        LandingError: a file changed while it was read, or the key is not that of earlier landings or its successor.
         PseudonymKeyError: the contract has PII rules, and there is no key.
     """
     contract = parse(json.loads(contract_text), "the contract in the spec")
     if not isinstance(contract, SourceContract) or contract.incoming is None:
-        raise TypeError(f"{next(iter(contract.tables))} is no source of JSON Lines: land_files lands those")
+        raise TypeError(f"{next(iter(contract.tables))} is not a source of JSON Lines; land_files lands only those")
     with recorded(run, f"land_{contract.name}", flow) as record:
         landing = Landing(run, contract)
         landed = landing.land(run.since.get(flow, EPOCH))
@@ -117,7 +117,7 @@ def land_files(run: RunContext, flow: str, contract_text: str) -> Landed:
 
 
 class Landing:
-    """One attempt to land the files of some dates."""
+    """Attempt to land the files of some dates."""
 
     def __init__(self, run: RunContext, contract: SourceContract) -> None:
         self.run = run
@@ -129,7 +129,7 @@ class Landing:
         self.landed = Landed(self.lake.uri(contract.folder))
 
     def land(self, since: datetime.date) -> Landed:
-        """Land what is not landed yet of the dates from `since` to the run's, and commit it."""
+        """Land and commit new and changed dates from `since` to the run date."""
         read_time = now()
         commits = self._newest_commits(since)
         arrived = self._arrived(since)
@@ -151,19 +151,19 @@ class Landing:
         return self.landed
 
     def _newest_commits(self, since: datetime.date) -> dict[datetime.date, Commit]:
-        """The newest commit of each date of the run."""
+        """Newest commit of each date from `since` to the run date."""
         commits = attempts.read_commits(self.jobs, self.contract)
         commits = [c for c in commits if c.run_date <= self.run.run_date]
         if commits and self.key and not self.key.follows(commits[-1].pii_key_version, commits[-1].pii_key_check):
             raise LandingError(
                 f"{self.contract.source}: pseudonyms of {commits[-1].run_date} were made with key version "
-                f"{commits[-1].pii_key_version}, and version {self.key.version} here is neither that key nor one that "
-                f"took its place. Nothing was landed"
+                f"{commits[-1].pii_key_version}; expected that key or its successor, got another of version "
+                f"{self.key.version}. Nothing was landed"
             )
         return {c.run_date: c for c in attempts.newest_of_each_date(commits) if c.run_date >= since}
 
     def _arrived(self, since: datetime.date) -> dict[datetime.date, list[Found]]:
-        """The files of each date, each content once; the others that lie there are counted."""
+        """Files of each date, each content once; copies and files of other kinds are only counted."""
         incoming, until = self.contract.incoming or "", self.run.run_date + DAY
         found: dict[datetime.date, dict[str, Found]] = {}
         for file in self.lake.found(incoming, attempts.date_folder(since), attempts.date_folder(until)):
@@ -182,7 +182,7 @@ class Landing:
         return {day: list(files.values()) for day, files in found.items()}
 
     def _content(self, files: Sequence[Found]) -> str:
-        """Hash of a date's files and of all that says how they are landed."""
+        """Hash of a date's files and of everything that decides how they are landed."""
         how = [FORM, self.contract.model_dump_json(), self.key and (self.key.version, self.key.fingerprint)]
         return hashlib.sha256(json.dumps([how, [(f.path, f.size, f.crc32c) for f in files]]).encode()).hexdigest()
 
@@ -193,7 +193,7 @@ class Landing:
         before = f"{self.contract.incoming}/{attempts.date_folder(day)}/"
         names = _names([f.path.removeprefix(before) for f in files])
         targets = [f"{folder}/{names[f.path.removeprefix(before)]}" for f in files]
-        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:  # what takes time with small files is the answers
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:  # small files mostly wait for responses
             landed = list(pool.map(self._land_file, files, targets))
         for file, one in zip(files, landed, strict=True):
             self._note(file, one)
@@ -230,7 +230,7 @@ class Landing:
         return LandedFile(rows, treatment.found, lines.damage, lines.cut)
 
     def _note(self, file: Found, one: LandedFile) -> None:
-        """Add what was found in a file to what was found in all."""
+        """Add the findings of a file to those of all."""
         self.landed.found.update(one.found)
         if one.damage:
             self.landed.found.update(damaged_files=1, cut_bytes=one.cut)
@@ -242,28 +242,28 @@ class Landing:
 
 
 class Checked:
-    """A stream that keeps the checksum of what was read of it."""
+    """Stream that computes the CRC32C of its bytes."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._checksum = 0
 
     def read(self, size: int) -> bytes:
-        """The next bytes."""
+        """Read at most `size` bytes; empty at the end."""
         data = self._stream.read(size)
         self._checksum = google_crc32c.extend(self._checksum, data)
         return data
 
     @property
     def crc32c(self) -> str:
-        """Of all there is, read or not, as Cloud Storage writes it."""
+        """CRC32C of the whole stream, as Cloud Storage writes it (base64); reads what is left."""
         while self.read(PIECE):
             pass
         return base64.b64encode(self._checksum.to_bytes(4)).decode()
 
 
 def _names(came: Sequence[str]) -> Mapping[str, str]:
-    """How landed files are called: as they were, in one folder, and all with the same ending."""
+    """Names of landed files, by original name: unique in one folder, all with the same ending."""
     names: dict[str, str] = {}
     for name in came:
         plain = re.sub(r"\.(jsonl|ndjson|json)(\.gz)?$", "", name.replace("/", "_"))

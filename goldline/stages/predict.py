@@ -1,7 +1,7 @@
-"""Predict with the champion, for each row that a SELECT gives.
+"""Predict with the champion for each row of a SELECT.
 
-The predictions go to ops.predictions, where those of a model and date that were loaded last count; a table of the
-model's own is then built from them like any other, by the same task: a machine less to start each night.
+Predictions go to ops.predictions; of each model and date only those loaded last are valid. The same task then builds
+the model's own table from them, like any other table, so that one machine less starts each night.
 """
 
 import datetime
@@ -31,21 +31,21 @@ TABLE = "ops.predictions"
 
 
 def predict(run: RunContext, flow: str, name: str, select: str, value: str = "") -> int:
-    """Predict and load the predictions.
+    """Predict, and load the predictions into ops.predictions.
 
     Args:
         run: the run's context.
-        flow: the flow that the model is of.
-        name: the model's.
-        select: rows to predict for, of one table of features; it may use `@run_date` and `@value`.
-        value: query parameter `@value`, a text.
+        flow: the flow that the model belongs to.
+        name: the model's name.
+        select: SELECT of the rows to predict for, from one table of features; it may use `@run_date` and `@value`.
+        value: query parameter `@value`, a STRING.
 
     Returns:
-        Number of predictions; 0 where there is no champion on the run's date.
+        Number of predictions; 0 if there is no champion on the run date.
 
     Raises:
-        ModelError: the champion is not what its signature says, or does not fit the table or the libraries; or there
-            is nothing to predict from, as when the features' own task failed.
+        ModelError: the champion does not match its signature, the table or the libraries; or the SELECT gave no rows,
+            as when the features' own task failed.
         JobError: BigQuery could not read the features or load the predictions.
     """
     contract = _features_contract(run, name, select)
@@ -73,7 +73,7 @@ def predict(run: RunContext, flow: str, name: str, select: str, value: str = "")
 
 
 def _features_contract(run: RunContext, name: str, select: str) -> TableContract:
-    """The contract of the one table that the rows are of."""
+    """Contract of the one table that the SELECT reads."""
     read = sorted(reads(select))
     if len(read) != 1:
         raise ModelError(f"model {name}: expected a SELECT of one table of features, got one of {', '.join(read)}")
@@ -81,7 +81,7 @@ def _features_contract(run: RunContext, name: str, select: str) -> TableContract
 
 
 def _rows(run: RunContext, name: str, select: str, columns: list[Column], value: str) -> pa.Table:
-    """The rows with the columns that the model needs alone: BigQuery then reads no others."""
+    """Rows with only the columns that the model needs, so that BigQuery reads no others."""
     listed = ", ".join(f"`{c.name}`" for c in columns)
     sql = f"select {listed} from (\n{prefixed(select.rstrip().rstrip(';'), run.dataset_prefix)}\n)"
     given = [bigquery.ScalarQueryParameter("value", "STRING", value)] if "@value" in select else []

@@ -1,6 +1,6 @@
-"""Resolve a run's date and make every table and view, empty where they are new.
+"""Resolve the run date, and create all tables and views; new tables are empty.
 
-So flows may read each other's last published tables, and no flow has to wait for another.
+So flows can read each other's last published tables, and no flow waits for another.
 """
 
 import logging
@@ -34,17 +34,18 @@ LOG = logging.getLogger(__name__)
 
 
 def prepare_run(job: str, created: str, scheduled: str, catalog_text: str, settings: Settings) -> RunContext:
-    """Make the run's context, all tables and all views.
+    """Create the run's context, all tables and all views.
 
     Args:
         job: name of the pipeline job.
-        created: time of its creation, ISO.
-        scheduled: time that it was scheduled for, ISO; 1970 or empty if it was not.
+        created: its creation time, ISO 8601.
+        scheduled: its scheduled time, ISO 8601; 1970 or empty if it was not scheduled.
         catalog_text: all contracts and the SELECTs of views, as `Catalog.pack` wrote them.
         settings: the pipeline's parameters.
 
     Raises:
         ParameterError: a parameter has a wrong value.
+        ValueError: the run date or the project cannot be resolved.
         LakeError: there is no such bucket.
     """
     parameters.check(vars(settings))
@@ -93,7 +94,7 @@ def _make_tables(client: bigquery.Client, run: RunContext, contracts: Iterable[C
         try:
             ensure(client, contract, run)
         except SchemaChangeError as error:
-            # Its own task refuses to build it; the other tables' night goes on.
+            # The table's own task will refuse to build it; the other tables are built.
             LOG.warning("%s", error)
 
 
@@ -107,7 +108,7 @@ def _make_views(jobs: Jobs, run: RunContext, catalog: Catalog) -> None:
         try:
             jobs.query(name.replace(".", "_"), statements.create_view(views[name], run.table(name), select))
         except JobError as error:
-            # It may read a column that a table gets by this very run: the next one makes the view.
+            # It may read a column that a table only gets in this run: the next run makes the view.
             LOG.warning("%s stays as it was: %s", name, error)
 
 
@@ -120,7 +121,7 @@ def _select_label(client: bigquery.Client, view: str) -> str | None:
 
 
 def _finished(jobs: Jobs, run: RunContext) -> dict[str, date | None]:
-    """By flow, the last date before the run's that was finished."""
+    """Last date before the run date that succeeded, by flow; None if there is none."""
     sql = (
         f"select flow, max(if(status = 'succeeded' and run_date < date '{run.run_date}', run_date, null)) as last_date "
         f"from `{run.table('ops.runs')}` where flow is not null group by flow"
