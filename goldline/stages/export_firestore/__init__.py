@@ -1,1 +1,1 @@
-"""Export a Firestore collection to Parquet in the lake, as of one moment, personal data treated on the way."""
+"""Export a Firestore collection as of one read time to Parquet in the lake, with personal data pseudonymised."""

@@ -1,6 +1,6 @@
-"""One attempt to export: part files of bounded size, and beside the run's records how far it got.
+"""Attempt to export: part files of bounded size, and its progress, kept beside the run's records.
 
-What dies is taken up by the next try of the same run, as long as Firestore still keeps the past that it reads.
+The next try of the same run resumes an attempt that died, as long as Firestore still keeps its read time.
 """
 
 import datetime
@@ -36,28 +36,28 @@ from goldline.stages.export_firestore.reader import CollectionQuery, Cursor, Ran
 from goldline.stages.export_firestore.rules import Findings
 
 LOG = logging.getLogger(__name__)
-PART_ROWS = 50_000
+PART_ROWS = 50_000  # of one file, like the next
 PART_BYTES = 512 * 1024 * 1024  # of encoded documents
 GROUP_BYTES = 8 * 1024 * 1024  # of a row group in memory, before it is compressed
-READERS = 4  # ranges that are read at once
-KNOWN_BATCH = 2000
+READERS = 4  # ranges that are read in parallel
+KNOWN_BATCH = 2000  # rows of earlier exports that are written at once
 
 
 class RangeProgress(BaseModel):
-    """How far one range of the collection got.
+    """Progress of one range of the collection.
 
     Attributes:
         within: the range.
-        parts: part files that are whole.
-        rows: rows in them.
-        last: name and time of change of the last document in them.
-        is_read: whether all documents of the range are.
-        created: documents in them that were created after the plan's base was read.
-        undated: documents in them whose change column is missing or of another type.
-        encoded: bytes of these documents as Firestore sent them.
-        seconds: that it took to read and land them.
-        retries: streams that were cut on the way.
-        findings: what landing found in them.
+        parts: number of complete part files.
+        rows: number of rows in them.
+        last: cursor of the last document in them.
+        is_read: whether all documents of the range are in them.
+        created: number of documents in them that were created after the plan's base was read.
+        undated: number of documents in them whose change column is missing or of another type.
+        encoded: size of these documents as Firestore sent them, in bytes.
+        seconds: time that reading and landing them took.
+        retries: number of times that the stream was cut.
+        findings: counts of values that did not simply land, by kind and field.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,16 +76,16 @@ class RangeProgress(BaseModel):
 
     @property
     def found(self) -> Findings:
-        """What landing found."""
+        """Findings of the range."""
         return Findings(**{kind: Counter(by) for kind, by in self.findings.items()})
 
 
 class Counts(BaseModel):
-    """What Firestore counted at the read time.
+    """Firestore's counts at the read time.
 
     Attributes:
-        documents: of the collection.
-        expected: of them, those to read.
+        documents: number of documents in the collection.
+        expected: number of documents to read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -95,17 +95,17 @@ class Counts(BaseModel):
 
 
 class Progress(BaseModel):
-    """How far an attempt got: what it reads, and what its whole parts hold.
+    """Progress of an attempt: what it reads, and what its complete part files hold.
 
     Attributes:
-        asked: the mode that was asked for.
-        plan: what is read, as it was decided by the first try.
-        counts: what there is to read, once it was counted.
+        asked: requested mode.
+        plan: plan that the first try decided on.
+        counts: Firestore's counts; None until they are known.
         key_check: fingerprint of the key of its pseudonyms.
-        contract_hash: of the contract that its files keep.
-        ranges: what the documents were split into, and how far each got.
-        deleted: records that are gone, landed as deleted.
-        carried: rows of the date's earlier attempt that this one did not read again.
+        contract_hash: SHA-256 of the contract that its files keep.
+        ranges: progress of each range that the documents were split into.
+        deleted: number of records that are gone and were landed as deleted.
+        carried: number of rows carried over from the date's earlier attempt, as they were not read again.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -125,31 +125,31 @@ class Progress(BaseModel):
 
     @property
     def found(self) -> Findings:
-        """What landing found."""
+        """Findings of all ranges."""
         found = Findings()
         for part in self.ranges:
             found.add(part.found)
         return found
 
     def total(self, what: str) -> int:
-        """One of the ranges' numbers, over all of them."""
+        """Sum of a number such as `rows` over all ranges."""
         return sum(getattr(part, what) for part in self.ranges)
 
 
 def saved(run: RunContext, contract: SourceContract) -> Progress | None:
-    """The progress of an earlier try of this run, if there is any."""
+    """Progress of an earlier try of this run; None if there is none to resume."""
     lake, path = Lake(run.project, run.bucket), _path(run, contract)
     text = lake.read_text(path) if lake.exists(path) else ""
     return Progress.model_validate_json(text) if text else None
 
 
 def save(run: RunContext, contract: SourceContract, progress: Progress | None) -> None:
-    """Keep the progress for the next try of this run; None: there is nothing to take up."""
+    """Save the progress for the next try of this run; None: there is nothing to resume."""
     Lake(run.project, run.bucket).write_text(_path(run, contract), progress.model_dump_json() if progress else "")
 
 
 def why_not(progress: Progress, contract: SourceContract, key: Key, asked: str, origin: str) -> str | None:
-    """Why an earlier try's progress cannot be taken up; None if it can."""
+    """Reason why an earlier try's progress cannot be resumed; None if it can."""
     if now() - progress.read_time > reader.READ_TIME_LIFE:
         return f"its read time {progress.read_time} is older than Firestore keeps the past"
     if progress.key_check != key.fingerprint:
@@ -160,7 +160,7 @@ def why_not(progress: Progress, contract: SourceContract, key: Key, asked: str, 
 
 
 def count(database: Database, question: CollectionQuery, read_time: datetime.datetime) -> Counts:
-    """How many documents a collection has at a moment, and how many of them a question asks for."""
+    """Count the documents of the whole collection and those of the query, as of a read time."""
     parent, whole = question.parent(database), CollectionQuery(question.collection)
     documents, _ = database.count(parent, whole.query(), read_time)
     expected = documents if question == whole else database.count(parent, question.query(), read_time)[0]
@@ -168,12 +168,12 @@ def count(database: Database, question: CollectionQuery, read_time: datetime.dat
 
 
 def contract_hash(contract: SourceContract) -> str:
-    """What files of one attempt must have in common."""
+    """SHA-256 of the contract, the same for all files of one attempt."""
     return hashlib.sha256(contract.model_dump_json().encode()).hexdigest()
 
 
 class Attempt:
-    """Lands documents into one attempt's folder."""
+    """Attempt that lands documents in its folder."""
 
     def __init__(self, run: RunContext, contract: SourceContract, key: Key, progress: Progress) -> None:
         self.run = run
@@ -184,16 +184,16 @@ class Attempt:
         self.folder = attempt_folder(contract, run.run_date, progress.attempt)
         self.lake = Lake(run.project, run.bucket)
         self.schema = arrow.schema(contract.file_columns)
-        self.keys: list[pa.StringArray] = []  # of what was landed, where something is to be compared with them
+        self.keys: list[pa.StringArray] = []  # of landed rows, kept only if earlier records are compared with them
         self.has_keys = False
         self._saving = threading.Lock()
         self._stop = threading.Event()
 
     def land(self, connect: Callable[[], Database], question: CollectionQuery) -> None:
-        """Land all documents that were not landed yet.
+        """Land all documents that are not landed yet, ranges in parallel.
 
         Raises:
-            ExportError: these are not the documents that Firestore counted, or of another kind altogether.
+            ExportError: their number is not Firestore's count, or none of them has the contract's key.
         """
         if self.plan.mode == FULL or self.plan.known_dates:
             for keys in self._landed_keys():
@@ -216,9 +216,9 @@ class Attempt:
         self._check(self.progress)
 
     def land_known(self) -> None:
-        """Land what earlier exports knew and this one did not read: deletions, and the date's own earlier rows.
+        """Land records of earlier exports that this one did not read: deletions, and the date's own earlier rows.
 
-        The newest attempt of a date takes the place of its earlier ones, so what only those held is carried over.
+        Only the newest attempt of a date counts, so rows that only its earlier ones held are carried over.
         """
         if not self.plan.known_dates:
             return
@@ -240,28 +240,28 @@ class Attempt:
 
     @property
     def files(self) -> int:
-        """Files of the attempt."""
+        """Number of files of the attempt."""
         return self.progress.total("parts") + bool(self.progress.deleted + self.progress.carried)
 
     @property
     def rows(self) -> int:
-        """Rows of the attempt."""
+        """Number of rows of the attempt."""
         return self.progress.total("rows") + self.progress.deleted + self.progress.carried
 
     @property
     def counts(self) -> Counts:
-        """What Firestore counted; known once all was landed."""
+        """Firestore's counts; known once everything is landed."""
         if self.progress.counts is None:
             raise RuntimeError("nothing was counted yet")
         return self.progress.counts
 
     @property
     def unexplained(self) -> int | None:
-        """How far the collection's size is from what the documents read explain; None where nothing is comparable.
+        """Growth of the collection since the plan's base, less the documents read that are new; None without a base.
 
-        Every document that was created since the base was read, and has a time of change, is among those read. So
-        above zero at least so many new ones have none (or an old one), and below at least so many were deleted. Zero
-        can hide as many of the one as of the other.
+        Every document that was created since the base was read, and has a change time, is among those read. So a value
+        n > 0 means that at least n new documents have none (or an old one); n < 0, that at least -n were deleted. At 0
+        the two may cancel out.
         """
         base = self.plan.base
         if base is None or base.documents is None:
@@ -270,8 +270,8 @@ class Attempt:
 
     @contextmanager
     def _writing(self, name: str) -> Iterator[pq.ParquetWriter]:
-        """A file that appears whole when the block ends well, and not at all when it fails."""
-        lake = Lake(self.run.project, self.run.bucket)  # a client of its own: ranges are landed side by side
+        """Open a file that appears complete when the block succeeds, and not at all when it fails."""
+        lake = Lake(self.run.project, self.run.bucket)  # a client of its own: ranges are landed in parallel
         with (
             lake.writing(f"{self.folder}/{name}.parquet") as stream,
             pq.ParquetWriter(stream, self.schema, compression="zstd") as writer,
@@ -304,7 +304,7 @@ class Attempt:
         documents: Reader,
         pace: Pace,
     ) -> RangeProgress:
-        """One part file of a range, which begins with a batch that was read already."""
+        """Land one part file of a range, from `first`, a batch that was read already."""
         landing = make_landing(self.contract, self.key)
         group = _RowGroup(writer)
         rows = encoded = created = undated = 0
@@ -368,7 +368,7 @@ class Attempt:
 
     def _check(self, progress: Progress) -> None:
         if (rows := progress.total("rows")) != self.counts.expected:
-            save(self.run, self.contract, None)  # the next try starts anew
+            save(self.run, self.contract, None)  # the next try starts from the beginning
             raise ExportError(
                 f"{progress.origin}: Firestore counted {self.counts.expected} documents at {progress.read_time}, "
                 f"but the stream gave {rows}; nothing was committed"
@@ -381,7 +381,7 @@ class Attempt:
             )
 
     def _landed_keys(self) -> Iterator[pa.StringArray]:
-        """The keys in the parts of an earlier try."""
+        """Keys in the part files of an earlier try."""
         bucket = storage_client(self.run.project).bucket(self.run.bucket)
         names = [_part_name(at, n) for at, part in enumerate(self.progress.ranges) for n in range(part.parts)]
         for name in names:
@@ -392,7 +392,7 @@ class Attempt:
 
 
 class _RowGroup:
-    """Gathers batches into row groups of some size: many small ones would be slow to read, and compress badly."""
+    """Buffer that gathers batches into large row groups: many small ones are slow to read and compress badly."""
 
     def __init__(self, writer: pq.ParquetWriter) -> None:
         self._writer = writer
@@ -407,7 +407,7 @@ class _RowGroup:
             self.write()
 
     def write(self) -> None:
-        """Write what was added."""
+        """Write the batches added so far as one row group."""
         if table := pa.Table.from_batches(self._batches) if self._batches else None:
             self._writer.write_table(table, row_group_size=table.num_rows or None)
         self._batches, self._size = [], 0

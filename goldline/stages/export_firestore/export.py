@@ -1,8 +1,7 @@
-"""Read a collection as of one moment and land it as one committed attempt.
+"""Read a collection as of one read time and land it as one committed attempt.
 
-What is streamed is compared with Firestore's own count of the same query at the same read time: an export that is
-short fails, it never ends with fewer rows and success. The files count only once the attempt is committed, by one row
-in ops.commits.
+The number of streamed documents is compared with Firestore's own count of the same query at the same read time, so an
+export with missing rows fails. Readers see the files only once the attempt is committed, by one row in ops.commits.
 """
 
 import datetime
@@ -33,12 +32,12 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Exported:
-    """A committed attempt.
+    """Result of an export: a committed attempt.
 
     Attributes:
-        numbers: documents in the collection, records deleted and carried over, documents without a time of change,
-            and how far the collection's size is unexplained; bytes that Firestore sent, seconds that reading and
-            landing them took (side by side counted each), and streams that were cut.
+        numbers: `documents` in the collection, documents `read`, records `deleted` and `carried` over, `undated`
+            documents (without a change time), `unexplained` (see Attempt), `bytes` that Firestore sent, `retries` of
+            cut streams, and `seconds` of reading and landing, summed over parallel ranges.
     """
 
     uri: str
@@ -49,12 +48,12 @@ class Exported:
     numbers: dict[str, int | float]
 
     def summary(self) -> dict[str, str | int]:
-        """What the artifact tells of itself."""
+        """Metadata of the artifact."""
         return {"rows": self.rows, "read_time": self.read_time.isoformat(), "format": "parquet", "mode": self.mode}
 
     @property
     def counts(self) -> dict[str, int | float]:
-        """Rows and numbers, and by field what was unread, ambiguous, drifted, undeclared or held back."""
+        """Counts for the task record: rows, numbers, and findings above 0 by kind and field."""
         found = {f"{kind}_{name}": n for kind, by in vars(self.findings).items() for name, n in by.items() if n}
         return {"rows": self.rows, **self.numbers, **found}
 
@@ -69,12 +68,12 @@ def export_firestore(
         contract_text: the source's contract, as JSON.
         collection: path of the collection.
         database: the Firestore database that holds it.
-        mode: `auto` (or nothing): what changed, and everything where that is due; `full`: everything.
+        mode: `auto` or empty: what changed, or everything if that is due (plan.py); `full`: everything.
 
     Raises:
-        ExportError: the stream gave other than the documents that Firestore counted at its read time, was cut again
-            and again, or the collection is not the one that was exported before.
-        WrongKeyError: the key is not that of earlier exports.
+        ExportError: the stream gave another number of documents than Firestore's count, or was cut too often; or the
+            collection is not the one that was exported before.
+        WrongKeyError: the key is neither that of earlier exports nor its successor.
         UndeclaredError: a document has a field that the contract refuses.
         PseudonymKeyError: there is no key for pseudonyms.
     """
@@ -127,9 +126,9 @@ def _begin(
     origin: str,
     mode: str,
 ) -> Progress:
-    """Fix the moment as of which all is read, and split what is to be read.
+    """Fix the read time, and split the query into ranges.
 
-    What is read as one stream is counted beside it: of millions a count takes long.
+    A single stream is counted while it is read, since counting millions of documents takes long.
     """
     database, question = connect(), _question(contract, collection, plan)
     read_time = database.moment()

@@ -1,11 +1,10 @@
-"""Encoded documents to rows of a source's contract: typed, personal data treated, nothing lost, nothing let through.
+"""Convert encoded documents to rows of a source's contract: typed, with its rules for personal data applied.
 
-A value that fits its declared type lands in its column. What drifted from its type, what nobody declared, and what is
-null and not merely missing lands in the JSON column `_rest` (its form: rest.py), so that SQL can still read it or
-reject the row with a reason, and restore.py make the document of it again. A personal value never lands there, whatever
-its type.
+A value that fits its declared type lands in its column. Values of other types (drifted), undeclared fields and explicit
+nulls land in the JSON column `_rest` (its form: rest.py). So SQL can read them or reject the row with a reason, and
+restore.py can rebuild the document. A personal value never lands in `_rest`, whatever its type.
 
-There are two landings, which give the same rows: by column, decoded in Rust, and by document, in Python alone.
+Two implementations give the same rows: by column, decoded in Rust, and by document, in Python alone.
 """
 
 import os
@@ -22,29 +21,29 @@ DECODER = "GOLDLINE_FIRESTORE_DECODER"
 
 
 class Landing(Protocol):
-    """Lands documents of one source.
+    """Converter of documents of one source to rows.
 
     Attributes:
-        schema: of its batches: the contract's file columns.
+        schema: Arrow schema of its batches: the contract's file columns.
     """
 
     schema: pa.Schema
 
     @property
     def findings(self) -> Findings:
-        """What it met so far."""
+        """Counts of unread, ambiguous, drifted, undeclared and held-back values so far."""
 
     def land(self, responses: Sequence[bytes]) -> pa.RecordBatch:
-        """The documents of some encoded RunQueryResponses, in their order; responses without one give no row.
+        """Convert encoded RunQueryResponses to one row per document, in order; those without one give no row.
 
         Raises:
             UndeclaredError: a field is undeclared, and the contract says `undeclared: refuse`.
-            ValueError: a value is of a kind that documents did not hold when this was written.
+            ValueError: a value is of a kind that this version of goldline does not know.
         """
 
 
 def make_landing(contract: SourceContract, key: Key) -> Landing:
-    """The landing of the environment: by column, unless GOLDLINE_FIRESTORE_DECODER is `python`.
+    """Make the landing: by column, unless the environment's GOLDLINE_FIRESTORE_DECODER is `python`.
 
     Raises:
         ValueError: the variable is neither `rust` nor `python`.

@@ -1,4 +1,4 @@
-"""Lands documents column by column: decoded in Rust, typed by Arrow; Python sees only what does not simply fit."""
+"""Landing by column: decoded in Rust, typed by Arrow; Python handles only values that do not fit."""
 
 import json
 from collections import defaultdict
@@ -20,7 +20,7 @@ from goldline.stages.export_firestore.rest import NULL_ITEM, map_to_json
 from goldline.stages.export_firestore.rules import NOT_KEPT, Findings, Rules
 from goldline.stages.export_firestore.wire import CODES, NULL, Flags, Integers, Maps, Values
 
-# The kind of value that lands as it is, by the column's type; all else has drifted.
+# Kind of value that lands as it is, by type of column; all other kinds have drifted.
 _FITS: Mapping[str, str] = {
     "STRING": "string",
     "INT64": "integer",
@@ -28,7 +28,7 @@ _FITS: Mapping[str, str] = {
     "BYTES": "bytes",
     "TIMESTAMP": "timestamp",
 }
-_NO_TEXT = ("map", "array", "boolean", "bytes")  # what no timestamp of mixed form is made of
+_NO_TEXT = ("map", "array", "boolean", "bytes")  # kinds that no timestamp of mixed form has
 
 Rests = defaultdict[int, dict[str, Any]]
 Note = Callable[[int, Any], None]  # takes the number of a row and what goes to its rest
@@ -36,13 +36,13 @@ Note = Callable[[int, Any], None]  # takes the number of a row and what goes to 
 
 @dataclass(frozen=True)
 class Cells:
-    """The values of a column that is to be made, none of them null.
+    """Values of a column to build, none of them null.
 
     Attributes:
         values: all values that were decoded with them.
-        places: of the cells among those.
-        rows: of the cells in the column.
-        count: rows of the column.
+        places: position of each cell among those.
+        rows: row of each cell in the column.
+        count: number of rows of the column.
     """
 
     values: Values
@@ -51,23 +51,23 @@ class Cells:
     count: int
 
     def kind_is(self, *kinds: str) -> Flags:
-        """Which cells are of one of these kinds."""
+        """Flags of the cells that are of one of these kinds."""
         return np.isin(self.values.kinds[self.places], [CODES[kind] for kind in kinds])
 
     def where(self, flags: Flags) -> "Cells":
-        """Some of the cells."""
+        """Cells whose flag is true."""
         return self if flags.all() else replace(self, places=self.places[flags], rows=self.rows[flags])
 
     def python(self) -> list[Any]:
-        """Their values as Python's."""
+        """Values of the cells as Python objects."""
         return self.values.python(self.places)
 
     def arrow(self, kind: str) -> pa.Array:
-        """Their values, all of this kind."""
+        """Values of the cells as an Arrow array; all must be of this kind."""
         return self.values.of_kind(kind).take(pa.array(self.places))
 
     def spread(self, values: pa.Array) -> pa.Array:
-        """Such values, one a cell, as the column: null in all other rows."""
+        """Column from one value per cell: `count` rows, null in those without a cell."""
         if len(self.rows) == self.count:
             return values
         source, is_empty = np.zeros(self.count, np.int64), np.ones(self.count, np.bool_)
@@ -76,7 +76,7 @@ class Cells:
 
 
 class ColumnLanding:
-    """Lands documents of one source."""
+    """Converter of documents of one source to rows, column by column."""
 
     def __init__(self, contract: SourceContract, key: Key) -> None:
         self.contract = contract
@@ -86,11 +86,11 @@ class ColumnLanding:
 
     @property
     def findings(self) -> Findings:
-        """What it met so far."""
+        """Counts of unread, ambiguous, drifted, undeclared and held-back values so far."""
         return self._rules.findings
 
     def land(self, responses: Sequence[bytes]) -> pa.RecordBatch:
-        """The documents of some encoded RunQueryResponses: see landing.py."""
+        """Convert encoded RunQueryResponses to rows: see landed_documents.py."""
         documents = wire.documents(responses)
         count = len(documents.names)
         columns, rests = self._record(self.contract.columns, documents.fields, "")
@@ -105,7 +105,7 @@ class ColumnLanding:
         return pa.RecordBatch.from_arrays([columns[name] for name in self.schema.names], schema=self.schema)
 
     def _record(self, columns: Sequence[SourceColumn], maps: Maps, path: str) -> tuple[dict[str, pa.Array], Rests]:
-        """The declared columns of some maps, and by the map's number what is left of it."""
+        """Split maps into their declared columns and their rests, the latter by the map's number."""
         landed: dict[str, pa.Array] = {}
         rests: Rests = defaultdict(dict)
         declared = {c.name for c in columns}
@@ -127,7 +127,7 @@ class ColumnLanding:
         return landed, rests
 
     def _column(self, column: SourceColumn, cells: Cells, path: str, note: Note) -> pa.Array:  # noqa: PLR0911, a case a kind
-        """A column; what does not land in it is noted for the rest."""
+        """Build a column; `note` takes what does not land in it."""
         if column.mode == "REPEATED":
             return self._lists(column, cells, path, note)
         if column.pii != "none":
@@ -215,7 +215,7 @@ class ColumnLanding:
             for number in np.unique(found.parents[[*lefts]]).tolist() if lefts else ():
                 first = int(np.searchsorted(found.parents, number))
                 note(int(lists.rows[number]), [lefts.get(first + i) for i in range(int(sizes[number]))])
-            # BigQuery's arrays hold no NULL: what did not fit stands, at its place, in the rest alone.
+            # BigQuery's arrays hold no NULL: an item that did not fit is only in the rest, at its place.
             is_landed = items.is_valid().to_numpy(zero_copy_only=False)
             lengths += np.bincount(lists.rows[found.parents[is_landed]], minlength=cells.count)
             items = items.drop_null() if items.null_count else items
@@ -225,7 +225,7 @@ class ColumnLanding:
         return pa.ListArray.from_arrays(pa.array(offsets), items, mask=pa.array(is_missing))
 
     def _items(self, column: SourceColumn, items: Values, path: str) -> tuple[pa.Array, dict[int, Any]]:
-        """The items of all arrays, null where one did not land, and what goes to the rest, by the item's number."""
+        """Items of all arrays, null where one did not land, and the rests by the item's number."""
         single = column.model_copy(update={"mode": "NULLABLE"})
         lefts: dict[int, Any] = dict.fromkeys(np.flatnonzero(items.kinds == NULL).tolist(), NULL_ITEM)
         there = np.flatnonzero(items.kinds != NULL)
@@ -233,7 +233,7 @@ class ColumnLanding:
 
 
 def _landed_type(column: SourceColumn) -> pa.DataType:
-    """The type of a column's values in the source's files, of its items if it is repeated; null if all is dropped."""
+    """Arrow type of a column's values in the source's files, of its items if repeated; null if all is dropped."""
     landed = column.landed()
     return arrow.type_of(landed.model_copy(update={"mode": "NULLABLE"})) if landed else pa.null()
 
@@ -246,8 +246,8 @@ def _into(rests: Rests, name: str) -> Note:
 
 
 def _paths(names: pa.StringArray) -> pa.StringArray:
-    """Documents' names as paths in their database."""
+    """Paths of documents within their database, from full names."""
     if not len(names):
         return names
-    start = names[0].as_py().index("/documents/") + len("/documents/")  # of names of one database
+    start = names[0].as_py().index("/documents/") + len("/documents/")  # the same for all names of one database
     return pc.utf8_slice_codeunits(names, start)

@@ -1,4 +1,4 @@
-"""Lands documents one by one, in Python alone: what the fast landing is measured and tested against."""
+"""Landing by document, in Python alone: the reference of the fast landing's tests and measurements."""
 
 import datetime
 import json
@@ -27,7 +27,7 @@ _FITS: Mapping[str, tuple[type, ...]] = {
 
 
 class RowLanding:
-    """Lands documents of one source."""
+    """Converter of documents of one source to rows, one by one."""
 
     def __init__(self, contract: SourceContract, key: Key) -> None:
         self.contract = contract
@@ -38,11 +38,11 @@ class RowLanding:
 
     @property
     def findings(self) -> Findings:
-        """What it met so far."""
+        """Counts of unread, ambiguous, drifted, undeclared and held-back values so far."""
         return self._rules.findings
 
     def land(self, responses: Sequence[bytes]) -> pa.RecordBatch:
-        """The documents of some encoded RunQueryResponses: see landing.py."""
+        """Convert encoded RunQueryResponses to rows: see landed_documents.py."""
         rows: list[dict[str, Any]] = []
         rests: list[dict[str, Any]] = []
         for response in map(RunQueryResponse.FromString, responses):
@@ -65,7 +65,7 @@ class RowLanding:
     def _record(
         self, columns: Sequence[SourceColumn], fields: Mapping[str, Any], path: str
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The declared columns of a map, and the rest of it."""
+        """Split a map into its declared columns and its rest."""
         row: dict[str, Any] = {}
         rest: dict[str, Any] = {}
         declared = {c.name: c for c in columns}
@@ -82,13 +82,13 @@ class RowLanding:
         return row, rest
 
     def _value(self, column: SourceColumn, value: Any, path: str) -> tuple[Any, Any]:  # noqa: ANN401, documents hold anything
-        """A value for its column, and what of it goes to the rest."""
+        """Value for the column, and the part that goes to the rest (NOT_KEPT: nothing)."""
         if column.mode == "REPEATED":
             return self._list(column, value, path)
         if column.pii != "none":
             return self._rules.pseudonym(column, value, path), NOT_KEPT
         if column.parse == "mixed" and not isinstance(value, dict | list | bool | bytes):
-            return value, NOT_KEPT  # read with the whole batch
+            return value, NOT_KEPT  # parsed later, with the whole batch
         if column.fields and isinstance(value, Mapping):
             row, rest = self._record(column.fields, value, f"{path}.")
             return row, map_to_json(rest) if rest else NOT_KEPT
@@ -102,12 +102,12 @@ class RowLanding:
         single = column.model_copy(update={"mode": "NULLABLE"})
         pairs = [self._value(single, item, path) if item is not None else (None, NULL_ITEM) for item in value]
         left = [None if rest is NOT_KEPT else rest for _, rest in pairs]
-        # BigQuery's arrays hold no NULL: what did not fit stands, at its place, in the rest alone.
+        # BigQuery's arrays hold no NULL: an item that did not fit is only in the rest, at its place.
         landed = [item for item, _ in pairs if item is not None]
         return landed, left if any(rest is not None for rest in left) else NOT_KEPT
 
     def _read_mixed(self, column: SourceColumn, rows: list[dict[str, Any]], rests: list[dict[str, Any]]) -> None:
-        """Read a batch's timestamps at once; those that cannot be read go to the rest as they came."""
+        """Parse a batch's timestamps at once; those that cannot be read go to the rest as they came."""
         name = column.name
         texts = [
             None if isinstance(v := row.get(name), datetime.datetime | None) else number_or_text(v) for row in rows
@@ -133,5 +133,5 @@ def _fits(column: SourceColumn, value: object) -> bool:
 
 
 def number_or_text(value: object) -> str:
-    """A value of a mixed timestamp as the parser takes it."""
+    """Text of a mixed timestamp for the parser: a whole float is written as an integer."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

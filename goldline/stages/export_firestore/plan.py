@@ -1,14 +1,14 @@
-"""What an export has to read: everything, or what changed since when. Decided from what was committed before.
+"""Plan of an export, made from the earlier commits: read everything, or what changed since a watermark.
 
 The rules, so that dates may run late, twice and in any order:
 
-- A date's first export reads what changed since the end of the date before it that was exported, or since that one's
-  first read time, whichever is earlier (less the contract's overlap). The first: when that date is run again, its later
-  attempts may not have reached the tables yet. The end: a date that is run late still gets all that is dated on it.
-- A date that is exported again reads from where it first read, and in full if it ever was: its newest attempt holds
-  all that its earlier ones held, and only the newest counts.
-- Everything is read when nothing was committed before the date, once a week, when the key has changed, when the
-  contract names no change column that a range can be asked of, and when it is asked for.
+- A date's first export reads what changed since the end of the last exported date before it, or since that date's
+  first read time, whichever is earlier, less the contract's overlap. Its first read time, since later attempts of that
+  date may not have reached the tables yet. Its end, so that a date that is run late gets everything dated on it.
+- A date that is exported again reads from its first watermark, and in full if it ever was exported in full: only its
+  newest attempt counts, so that must hold everything that the earlier ones held.
+- Everything is read if nothing was committed up to the date, once a week (sweep), if the key has changed, if the
+  contract has no change column that Firestore can filter by, and on request.
 """
 
 import datetime
@@ -28,23 +28,23 @@ WEEKDAYS = get_args(Weekday)
 
 
 class ExportError(RuntimeError):
-    """The export is not what Firestore holds; nothing was committed."""
+    """Failed export; nothing was committed."""
 
 
 class WrongKeyError(ExportError):
-    """This key is neither that of earlier exports nor one that took its place."""
+    """Key that is neither that of earlier exports nor its successor."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to read.
+    """Plan of what an export reads.
 
     Attributes:
         mode: everything, or what changed.
         why: the reason, for the log.
-        watermark: incremental only: the change times from which on to read.
-        base: incremental only: the commit that the collection's size is compared with.
-        known_dates: the dates whose files hold every record known so far (full), or this date's own (incremental).
+        watermark: incremental only: earliest change time to read.
+        base: incremental only: earlier commit whose collection size is compared with the present one.
+        known_dates: full: dates whose files hold every known record; incremental: this date, if exported before.
     """
 
     mode: Literal["full", "incremental"]
@@ -57,20 +57,20 @@ class Plan:
 def make_plan(
     run_date: datetime.date, contract: SourceContract, commits: Sequence[Commit], key: Key, asked: str, origin: str
 ) -> Plan:
-    """Decide what to read.
+    """Decide what an export reads.
 
     Args:
-        run_date: the date that is run.
-        contract: the source's.
-        commits: all of this source, of any date.
-        key: for pseudonyms.
-        asked: `auto` (or nothing) or `full`.
-        origin: what would be read.
+        run_date: the run date.
+        contract: the source's contract.
+        commits: all commits of this source, of any date.
+        key: key for pseudonyms.
+        asked: requested mode: `auto` (or empty) or `full`.
+        origin: `project/database/collection` to read.
 
     Raises:
-        ValueError: the mode is neither.
-        WrongKeyError: the key is not the earlier commits', and did not take its place.
-        ExportError: the earlier commits are of another collection.
+        ValueError: the requested mode is neither.
+        WrongKeyError: the key is neither that of the last commit nor its successor.
+        ExportError: the last commit is of another collection, and the mode is not `full`.
     """
     if asked not in ("", AUTO, FULL):
         raise ValueError(f"mode: expected {AUTO} or {FULL}, got {asked!r}")
@@ -125,7 +125,7 @@ def _incremental(run_date: datetime.date, contract: SourceContract, commits: Seq
     before = [c for c in commits if c.run_date < run_date]
     if own := [c.watermark for c in commits if c.run_date == run_date and c.watermark]:
         watermark = min(own)
-        # Only what was created after the watermark is read again: no other size can be compared.
+        # Only sizes as of the watermark or later can be compared: what was created before it is not read again.
         comparable = [c for c in before if c.read_time - overlap >= watermark]
         base = min(comparable, key=lambda c: c.read_time, default=None)
         return Plan(
@@ -139,7 +139,7 @@ def _incremental(run_date: datetime.date, contract: SourceContract, commits: Seq
 
 
 def _known_dates(run_date: datetime.date, commits: Sequence[Commit]) -> tuple[datetime.date, ...]:
-    """Dates enough to find every living record: the last full export held them all, and what came since."""
+    """Dates whose files hold every living record: the last full export, all since, and the run date."""
     counting = newest_of_each_date(commits)
     full = max((c.read_time for c in counting if c.mode != INCREMENTAL), default=None)
     return tuple(c.run_date for c in counting if c.run_date == run_date or full is None or c.committed_at >= full)

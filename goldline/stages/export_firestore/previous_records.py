@@ -1,7 +1,7 @@
-"""Records that earlier exports brought: which of them are gone, and what was last known of those.
+"""Records that earlier exports landed: which of them are gone, and their last known rows.
 
-A record is known by the contract's key, also where the key drifted from its type and lies in `_rest`. What has no key
-is no record: silver rejects it, and nothing is to be deleted.
+A record is identified by the contract's key, also where the key is of another type and lies in `_rest`. A row without
+a key is no record: silver rejects it, and it is never marked as deleted.
 """
 
 import datetime
@@ -25,7 +25,7 @@ KEYS_A_QUERY = 5000
 
 @dataclass(frozen=True)
 class PreviousRecord:
-    """What is known of a record: whether it is deleted, and whether the run's own date tells of it."""
+    """Known state of a record: whether it is deleted, and whether the run date's own commit holds it."""
 
     key: str
     is_deleted: bool
@@ -33,7 +33,7 @@ class PreviousRecord:
 
 
 class PreviousRecords:
-    """The records in the newest commits of some dates, each in its newest version."""
+    """Newest version of each record in the newest commits of some dates."""
 
     def __init__(self, run: RunContext, contract: SourceContract, dates: Sequence[datetime.date]) -> None:
         self.run = run
@@ -42,7 +42,7 @@ class PreviousRecords:
         self.jobs = source_jobs(run, contract)
 
     def records(self) -> Iterator[PreviousRecord]:
-        """All of them."""
+        """Keys and states of all records."""
         # A window sees all rows of a key, QUALIFY then keeps one.
         of_date = f"max(if(run_date = date '{self.run.run_date}', 1, 0)) over (partition by {self._key})"
         select = f"select {self._key} as record_key, _is_deleted as is_deleted, {of_date} as is_of_date"
@@ -50,7 +50,7 @@ class PreviousRecords:
             yield PreviousRecord(row["record_key"], row["is_deleted"], bool(row["is_of_date"]))
 
     def rows(self, keys: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """What was last known of some of them, as the source's files hold it."""
+        """Last known rows of the records with these keys, in the columns of the source's files."""
         names = ", ".join(f"`{c.name}`" for c in self.contract.file_columns)
         select = f"select {names}\n{self._newest(f'{self._key} in unnest(@keys)')}"
         for some in batched(sorted(keys), KEYS_A_QUERY, strict=False):
@@ -63,7 +63,7 @@ class PreviousRecords:
         return f"coalesce(cast(`{name}` as string), json_value(_rest, '$.{name}'))"
 
     def _newest(self, where: str) -> str:
-        # Constants, so that BigQuery lists the folders of these dates alone.
+        # Constants, so that BigQuery lists only the folders of these dates.
         dates = ", ".join(f"date '{d}'" for d in self.dates)
         changed = f"`{self.contract.change_column}` desc, " if self.contract.change_column else ""
         return (
@@ -74,7 +74,7 @@ class PreviousRecords:
 
 
 def keys_of(batch: pa.RecordBatch, contract: SourceContract) -> pa.StringArray:
-    """The keys of landed rows, as `PreviousRecords` names them; of rows without a key, none."""
+    """Keys of landed rows as texts, as in `PreviousRecords`; rows without a key are left out."""
     typed = batch[contract.key].cast(pa.string())
     drifted = batch["_rest"].filter(pc.and_(typed.is_null(), pc.match_substring(batch["_rest"], contract.key)))
     others = (json.loads(rest).get(contract.key) for rest in drifted.to_pylist())
@@ -85,7 +85,7 @@ def keys_of(batch: pa.RecordBatch, contract: SourceContract) -> pa.StringArray:
 
 
 def unread(keys: Iterable[str], landed: Sequence[pa.StringArray]) -> list[str]:
-    """Those of some keys that are not among the landed ones."""
+    """Keys that are not among the landed ones."""
     known = pa.chunked_array(landed, pa.string())
     missing: list[str] = []
     for some in batched(keys, KEYS_A_QUERY, strict=False):
@@ -95,9 +95,9 @@ def unread(keys: Iterable[str], landed: Sequence[pa.StringArray]) -> list[str]:
 
 
 def deleted(row: Mapping[str, Any], contract: SourceContract, read_time: datetime.datetime) -> dict[str, Any]:
-    """The version of a record that says it is gone: what was last known, newer than that and than the read time.
+    """Deleted version of a record: its last known row with `_is_deleted` and a newer change time.
 
-    Newer than the last version too, since the clock of whoever wrote it may be ahead of Firestore's.
+    That is the read time, or 1 us after the last change if the writer's clock is ahead of Firestore's.
     """
     gone = {**row, "_is_deleted": True}
     if name := contract.change_clock:
@@ -107,5 +107,5 @@ def deleted(row: Mapping[str, Any], contract: SourceContract, read_time: datetim
 
 
 def batch_of(rows: Sequence[Mapping[str, Any]], contract: SourceContract) -> pa.RecordBatch:
-    """Rows as the source's files hold them."""
+    """Arrow batch of rows, with the schema of the source's files."""
     return pa.RecordBatch.from_pylist([dict(r) for r in rows], schema=arrow.schema(contract.file_columns))

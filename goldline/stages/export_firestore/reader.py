@@ -1,8 +1,8 @@
-"""A collection's documents as of one moment, encoded, in an order that can be taken up again after any of them.
+"""Stream of a collection's encoded documents as of one read time, in an order that can be resumed after any document.
 
-A full export is split by the names that Firestore's PartitionQuery gives, so that its parts are read side by side and
-none for so long that the service ends it (streams die near 60 s). Where there is no such call, and where only what has
-changed is read, there is one stream. Either way a stream that dies goes on after its last document.
+A full export is split at the names that Firestore's PartitionQuery gives. Its ranges are read in parallel, and each is
+short enough that the service does not cut it (streams die near 60 s). Where that call is missing, and for incremental
+exports, there is one stream. A stream that is cut resumes after its last document.
 """
 
 import datetime
@@ -25,22 +25,22 @@ from goldline.stages.export_firestore.plan import ExportError
 
 LOG = logging.getLogger(__name__)
 NAME = "__name__"
-BATCH = 2000  # documents that are landed at once, or fewer:
+BATCH = 2000  # documents that are landed at once; fewer if they have:
 BATCH_BYTES = 8 * 1024 * 1024
-AHEAD = 4  # batches read before they are landed: with one, each row group that is written made the stream wait
-STREAM_TRIES = 8  # in a row without a document between them
-PAUSE, PAUSE_MAX = 0.5, 16.0  # seconds before the second try of those, doubled for each further one
+AHEAD = 4  # batches read before they are landed; with one, the stream waited for each row group to be written
+STREAM_TRIES = 8  # consecutive tries without a document between them
+PAUSE, PAUSE_MAX = 0.5, 16.0  # seconds before the second retry, doubled for each further one; their maximum
 # Firestore keeps the past for one hour: https://cloud.google.com/firestore/docs/use-pitr. (With point-in-time recovery
 # seven days, but only at whole minutes; a read time is taken to the microsecond, so that nothing recent is missed.)
 READ_TIME_LIFE = datetime.timedelta(minutes=55)
 _ASCENDING, _AT_LEAST = 1, 4  # StructuredQuery.Direction and FieldFilter.Operator
 _NUMERIC_ID = re.compile(r"__id(-?\d+)__")
 
-Cursor = tuple[str, datetime.datetime | None]  # a document's name and, where they are read by it, its time of change
+Cursor = tuple[str, datetime.datetime | None]  # a document's name and, in incremental reads, its change time
 
 
 class Range(BaseModel):
-    """The documents from one name on to before another; None: from the first, to the last."""
+    """Range of document names, from `start` to before `end`; None: from the first, to the last."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,14 +50,14 @@ class Range(BaseModel):
 
 @dataclass(frozen=True)
 class CollectionQuery:
-    """Which documents: those of a collection, or those of them that changed from a moment on, by time of change.
+    """Query of a collection: all documents by name, or those changed since a watermark by change time.
 
-    A range of times matches only timestamps: what has none is seen by a full export alone.
+    A filter by time matches only timestamps: documents without one are read by full exports only.
 
     Attributes:
-        collection: its path, such as `orders` or `shops/vienna/orders`.
-        clock: the field of the time of change, where only what changed is read.
-        watermark: from when on.
+        collection: path of the collection, such as `orders` or `shops/vienna/orders`.
+        clock: field of the change time; None: all documents.
+        watermark: earliest change time to read.
     """
 
     collection: str
@@ -66,16 +66,16 @@ class CollectionQuery:
 
     @property
     def collection_id(self) -> str:
-        """The last part of the collection's path."""
+        """Last part of the collection's path."""
         return self.collection.rpartition("/")[2]
 
     def parent(self, database: Database) -> str:
-        """The name of what the collection lies in."""
+        """Full name of the document or database that the collection lies in."""
         above = self.collection.rpartition("/")[0]
         return f"{database.root}/{above}" if above else database.root
 
     def query(self, part: Range | None = None, after: Cursor | None = None) -> Proto:
-        """What to ask Firestore: all documents, or those of a range, or those after one of them."""
+        """StructuredQuery for all documents, for those of a range, or for those after a cursor."""
         query = StructuredQuery()
         query.from_.add(collection_id=self.collection_id)
         if self.clock and self.watermark:
@@ -87,7 +87,7 @@ class CollectionQuery:
         if after:
             if self.clock:
                 values.encode(after[1], query.start_at.values.add())
-            query.start_at.values.add(reference_value=after[0])  # not `before`: behind it
+            query.start_at.values.add(reference_value=after[0])  # without `before`: start after it
         elif part and part.start:
             query.start_at.values.add(reference_value=part.start)
             query.start_at.before = True
@@ -100,17 +100,17 @@ class CollectionQuery:
 def split(
     database: Database, question: CollectionQuery, count: Callable[[], int], rows: int, read_time: datetime.datetime
 ) -> list[Range]:
-    """Ranges that hold a collection's documents, each once, about `rows` in each; one where Firestore does not split.
+    """Split a collection into ranges of about `rows` documents; one range where Firestore does not split.
 
-    Firestore splits a collection group: all collections of that id, wherever they lie. Where a range begins within a
-    document's own subcollection, it begins with that document here, and what lies elsewhere is left out.
+    Firestore splits a collection group: all collections of that id, wherever they lie. A split point within a
+    document's own subcollection is moved to that document, and split points elsewhere are left out.
 
     Args:
-        database: that holds the collection.
-        question: which documents.
-        count: says how many they are; not asked where it makes no difference.
-        rows: of a range.
-        read_time: as of when they are read.
+        database: the database that holds the collection.
+        question: query for the documents.
+        count: function that counts them; called only if needed.
+        rows: number of documents of a range.
+        read_time: time as of which they are read.
     """
     if question.clock:
         return [Range()]
@@ -130,7 +130,7 @@ def split(
 
 
 def _order(document_id: str) -> tuple[int, int, bytes]:
-    """Firestore's order of the ids in one collection: numeric ones first, the others by their bytes.
+    """Sort key for the ids of one collection in Firestore's order: numeric ones first, the others by bytes.
 
     https://firebase.google.com/docs/firestore/manage-data/data-types#value_type_ordering
     """
@@ -139,10 +139,10 @@ def _order(document_id: str) -> tuple[int, int, bytes]:
 
 
 class Reader:
-    """Streams a range as of a moment; a stream that is cut goes on after the last document.
+    """Stream of a range as of a read time; if it is cut, it resumes after the last document.
 
     Attributes:
-        retries: streams that were cut.
+        retries: number of times that the stream was cut.
     """
 
     def __init__(
@@ -163,10 +163,10 @@ class Reader:
         self._last = last
 
     def batches(self) -> Iterator[list[bytes]]:
-        """Encoded RunQueryResponses, some thousand or some megabytes at once.
+        """Encoded RunQueryResponses in batches of up to BATCH of them, or about BATCH_BYTES.
 
         Raises:
-            ExportError: the stream was cut again and again, or the read time is too old by now.
+            ExportError: the stream was cut STREAM_TRIES times without progress, or the read time is too old.
         """
         batch: list[bytes] = []
         size = failures = 0
@@ -194,7 +194,7 @@ class Reader:
                 return
 
     def place_of(self, responses: Sequence[bytes]) -> Cursor | None:
-        """Where the last of some documents stands; None if there is none."""
+        """Cursor of the last document in the responses; None if there is none."""
         for response in map(RunQueryResponse.FromString, reversed(responses)):
             if response.HasField("document"):
                 clock = self.question.clock
@@ -225,7 +225,7 @@ class Reader:
 
 @contextmanager
 def read_ahead(documents: Reader) -> Iterator[Iterator[list[bytes]]]:
-    """The batches, some read ahead on another thread while one is landed; thread and connection end with the block."""
+    """Read batches ahead on another thread while one is landed; thread and connection end with the block."""
     found: Queue[list[bytes] | BaseException | None] = Queue(maxsize=AHEAD)
 
     def read() -> None:
@@ -254,5 +254,5 @@ def read_ahead(documents: Reader) -> Iterator[Iterator[list[bytes]]]:
         reading.join()
 
 
-class Stopped(Exception):  # noqa: N818, no error: another range's is the one to tell of
-    """Another range failed meanwhile."""
+class Stopped(Exception):  # noqa: N818, not an error: the other range's is reported
+    """Stop of a range because another range failed."""

@@ -1,7 +1,7 @@
-"""The JSON of `_rest`: what a row's typed columns do not hold, in a form that goes back to the same document.
+"""JSON of the column `_rest`: what a row's typed columns do not hold, without loss.
 
-What JSON has a form for stays as it is: null, booleans, integers, finite doubles (always with a point or an exponent),
-texts, arrays and maps. Everything else is an object with one key, named as in Firestore's REST API:
+Values that JSON can express stay as they are: null, booleans, integers, finite doubles (always with a point or an
+exponent), texts, arrays and maps. Everything else is an object with one key, named as in Firestore's REST API:
 
     {"timestampValue": "2026-11-20T12:00:05Z"}      {"bytesValue": "AP8="}      {"doubleValue": "NaN"}
     {"referenceValue": "projects/P/databases/D/documents/orders/b"}
@@ -38,7 +38,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
 
 
 def to_json(value: Any) -> Any:  # noqa: ANN401, PLR0911, a case a kind
-    """A value of a document as `_rest` holds it."""
+    """Convert a document's value to the JSON of `_rest`."""
     match value:
         case float() if not math.isfinite(value):
             return {"doubleValue": _DOUBLES[str(value)]}
@@ -60,12 +60,12 @@ def to_json(value: Any) -> Any:  # noqa: ANN401, PLR0911, a case a kind
 
 
 def map_to_json(kept: dict[str, Any]) -> dict[str, Any]:
-    """A map whose values are JSON already; wrapped where it would be taken for another value."""
+    """JSON of a map whose values are JSON already; wrapped if it looks like another kind of value."""
     return {"mapValue": kept} if len(kept) == 1 and kept.keys() <= _READ.keys() else kept
 
 
 def from_json(kept: Any) -> Any:  # noqa: ANN401
-    """The value that `to_json` was given."""
+    """Convert JSON of `_rest` back to the value: the inverse of `to_json`."""
     match kept:
         case Mapping():
             if tag := tag_of(kept):
@@ -77,7 +77,7 @@ def from_json(kept: Any) -> Any:  # noqa: ANN401
 
 
 def tag_of(kept: object) -> str | None:
-    """What kind of value a JSON object stands for; None if it is a map as it stands, or no object."""
+    """Kind of value that a JSON object stands for, such as `bytesValue`; None for a plain map or no object."""
     if not isinstance(kept, Mapping) or len(kept) != 1:
         return None
     [name] = kept

@@ -1,8 +1,8 @@
-"""An exported row back to the document that it was.
+"""Rebuild the document of an exported row.
 
-What the contract itself changed stays changed: personal fields are pseudonyms, last characters or gone, what was held
-back or dropped is missing, a timestamp that came in another form is a timestamp, a whole number in a FLOAT64 column a
-double, and microseconds are the finest time. All else is as it was, a null and a missing field told apart.
+The contract's own changes stay: personal fields are pseudonyms, last characters or missing; values that were held back
+or dropped are missing; a timestamp of another form is a timestamp; a whole number in a FLOAT64 column is a double;
+times end at microseconds. All else is as it was; null and missing fields stay distinct.
 """
 
 import json
@@ -18,11 +18,11 @@ _MISSING = object()
 
 @dataclass(frozen=True)
 class Document:
-    """A document.
+    """Firestore document.
 
     Attributes:
-        path: in its database, such as `orders/o1`.
-        fields: as goldline.firestore.values has them.
+        path: path within the database, such as `orders/o1`.
+        fields: values by name, in the Python types of goldline.firestore.values.
     """
 
     path: str
@@ -30,7 +30,7 @@ class Document:
 
 
 def restore(row: Mapping[str, Any], contract: SourceContract) -> Document:
-    """The document of a row of the source's files (as pyarrow's `to_pylist` gives it)."""
+    """Rebuild the document of a row of the source's files (a dict of pyarrow's `to_pylist`)."""
     rest = json.loads(row["_rest"]) if row["_rest"] is not None else {}
     return Document(row["_document"], _fields(contract.columns, row, rest))
 
@@ -60,7 +60,7 @@ def _value(column: SourceColumn, landed: Any, left: Any) -> Any:  # noqa: ANN401
 
 
 def _items(column: SourceColumn, landed: Sequence[Any], lefts: Sequence[Any]) -> Iterator[Any]:
-    """An array's items, from those that landed and from what is left, which is null where one did."""
+    """Items of an array, from the landed ones and from the rest, which is null where an item landed."""
     single = column.model_copy(update={"mode": "NULLABLE"})
     items = iter(landed)
     for left in lefts:
@@ -72,6 +72,6 @@ def _items(column: SourceColumn, landed: Sequence[Any], lefts: Sequence[Any]) ->
 
 
 def _map(kept: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The fields that are left of a struct."""
+    """Fields in the rest of a struct, unwrapped."""
     fields: Mapping[str, Any] = kept["mapValue"] if tag_of(kept) == "mapValue" else kept
     return fields

@@ -1,6 +1,6 @@
-"""What becomes of values that do not simply land: personal ones, drifted ones, and those that nobody declared.
+"""Rules for values that do not simply land in their column: personal, drifted and undeclared ones.
 
-Both landings keep these rules, so that a row does not tell which of them made it.
+Both landings apply these rules, so that they give the same rows.
 """
 
 import datetime
@@ -19,25 +19,25 @@ PERSONAL_NAME = re.compile(
     r"e-?mail|phone|mobile|street|address|first_?name|last_?name|full_?name|surname|birth|passport|iban|card|ssn",
     re.IGNORECASE,
 )
-# One character before the @ is enough; a run of them would cost the square of a long text's length.
+# One character before the @ is enough; matching all of them would take quadratic time on a long text.
 PERSONAL_VALUE = re.compile(r"[^@\s]@[^@\s]+\.[a-z]{2,}", re.IGNORECASE)
 UNSHOWN = "(a personal value)"
 
 
 class UndeclaredError(ValueError):
-    """A document has a field that nobody declared, and the contract refuses those."""
+    """Undeclared field of a document, where the contract refuses those."""
 
 
 @dataclass
 class Findings:
-    """What landing found, by field: names and counts, never values.
+    """Counts of values that did not simply land, by field; never the values themselves.
 
     Attributes:
         unread: timestamps of mixed form that could not be read.
-        ambiguous: timestamps that were read with the contract's order of day and month and fit the other one too.
+        ambiguous: timestamps that fit both orders of day and month, and were read in the contract's.
         drifted: values that were not of their declared type.
-        undeclared: fields that nobody declared.
-        held_back: values that looked personal and stood where no rule treats them.
+        undeclared: fields that the contract does not declare.
+        held_back: values left out, because they may be personal and no rule could treat them.
     """
 
     unread: Counter[str] = field(default_factory=Counter)
@@ -47,20 +47,20 @@ class Findings:
     held_back: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Findings") -> None:
-        """Count what another one found, too."""
+        """Add the counts of another."""
         for kind, by in vars(other).items():
             getattr(self, kind).update(by)
 
 
 class NotKept:
-    """Stands for a value of which nothing goes to the rest; None there is a null."""
+    """Marker for a value of which nothing goes to the rest; None would be a null there."""
 
 
 NOT_KEPT = NotKept()
 
 
 class Rules:
-    """One source's rules; they count what they meet."""
+    """Rules of one source; `findings` counts the values that they were applied to."""
 
     def __init__(self, contract: SourceContract, key: Key) -> None:
         self.contract = contract
@@ -68,7 +68,7 @@ class Rules:
         self.findings = Findings()
 
     def pseudonym(self, column: SourceColumn, value: object, path: str) -> str | None:
-        """What lands of a value whose column has a rule: its pseudonym or its last characters."""
+        """Landed form of a value with a PII rule: its pseudonym or last 4 characters; None if held back."""
         if not isinstance(value, str | int | float | datetime.datetime):
             self.findings.held_back[path] += 1
             return None
@@ -76,23 +76,23 @@ class Rules:
         return self.key.pseudonym(text) if column.pii == "hmac" else text[-4:]
 
     def drifted(self, column: SourceColumn, value: object, path: str) -> Any:  # noqa: ANN401
-        """What goes to the rest of a value that is not of its declared type."""
+        """Count a value that is not of its declared type; its JSON for the rest, or NOT_KEPT."""
         self.findings.drifted[path] += 1
         kept = NOT_KEPT if holds_personal(column) else to_json(value)
         return self._unless_personal(kept, path)
 
     def unread(self, value: object, path: str) -> Any:  # noqa: ANN401
-        """What goes to the rest of a timestamp that could not be read."""
+        """Count a timestamp that could not be read; its JSON for the rest, or NOT_KEPT."""
         self.findings.unread[path] += 1
         return self._unless_personal(to_json(value), path)
 
     def undeclared(self, value: object, path: str) -> Any:  # noqa: ANN401
-        """What goes to the rest of a field that nobody declared.
+        """Count an undeclared field; its JSON for the rest, or NOT_KEPT.
 
         Raises:
             UndeclaredError: the contract says `undeclared: refuse`.
         """
-        # A map may be keyed by what is personal; neither errors nor counts may show that.
+        # A map's keys may be personal; neither errors nor counts may show them.
         shown = UNSHOWN if PERSONAL_VALUE.search(path) else path
         if self.contract.undeclared == "refuse":
             raise UndeclaredError(f"{self.contract.source}: the field {shown} is not declared (`undeclared: refuse`)")
@@ -115,7 +115,7 @@ def holds_personal(column: SourceColumn) -> bool:
 
 
 def looks_personal(kept: object) -> bool:
-    """Whether a text, or a name or a text within a map or a list, looks like a person's."""
+    """Whether a text, or a name or text within a map or a list, looks like personal data."""
     match kept:
         case Mapping():
             return any(PERSONAL_NAME.search(k) or looks_personal(k) or looks_personal(v) for k, v in kept.items())

@@ -1,9 +1,9 @@
-"""Encoded documents to Arrow arrays, decoded in Rust by ptars.
+"""Decode encoded documents to Arrow arrays, in Rust, by ptars.
 
-ptars takes a message's descriptor and gives its fields as columns. Firestore's own messages contain themselves (a map
-holds values, a value holds a map), so it is given others that read the same bytes: in them a map, an array and a geo
-point within a value are plain bytes, which are decoded in their turn where a contract declares what is in them.
-A map comes as its entries, one after the other, with the number of the map that each belongs to.
+ptars takes a message's descriptor and gives its fields as columns. Firestore's own messages are recursive (a map holds
+values, a value holds a map), so ptars gets others that read the same bytes: in them a map, an array and a geo point
+within a value are plain bytes. These are decoded later, where a contract declares their content. Maps come as one list
+of their entries, with the number of the map that each belongs to.
 
 Protobuf's rules for reading one message as another: https://protobuf.dev/programming-guides/proto3/#updating
 """
@@ -31,7 +31,7 @@ Flags = npt.NDArray[np.bool_]
 
 _PACKAGE = "goldline.wire"
 _TIMESTAMP = f".{timestamp_pb2.Timestamp.DESCRIPTOR.full_name}"
-# Name, number and type of a Value's kinds: the numbers are Firestore's.
+# Name, field number and type of each kind of Value: the numbers are Firestore's.
 _KINDS: Sequence[tuple[str, int, "Field.Type.ValueType"]] = (
     ("null", 11, Field.TYPE_INT32),
     ("boolean", 1, Field.TYPE_BOOL),
@@ -51,10 +51,10 @@ UNKNOWN = -1
 
 
 class Values:
-    """Firestore values, one after the other.
+    """Sequence of Firestore values of any kinds.
 
     Attributes:
-        kinds: of each, as its code.
+        kinds: kind of each value, as its code in CODES.
     """
 
     def __init__(self, content: pa.StructArray) -> None:
@@ -69,11 +69,11 @@ class Values:
             raise ValueError("a value of no known kind: this version of goldline cannot read it")
 
     def of_kind(self, kind: str) -> pa.Array:
-        """The values of a kind, null at the places of others; there must be at least one."""
+        """Values of a kind, null at the places of others; there must be at least one."""
         return self._children[CODES[kind]]
 
     def python(self, places: Integers) -> list[Any]:
-        """Some of the values as goldline.firestore.values has them."""
+        """Values at some places as Python objects, in the types of goldline.firestore.values."""
         found: list[Any] = [None] * len(places)
         kinds = self.kinds[places]
         for code, child in self._children.items():
@@ -87,13 +87,13 @@ class Values:
 
 @dataclass(frozen=True)
 class Maps:
-    """Maps, as the entries of all of them.
+    """Maps, as one list of all their entries.
 
     Attributes:
-        count: how many maps there are.
-        parents: the number of the map that each entry belongs to, ascending.
-        names: of the entries.
-        values: of the entries.
+        count: number of maps.
+        parents: number of the map that each entry belongs to, ascending.
+        names: name of each entry.
+        values: value of each entry.
     """
 
     count: int
@@ -103,7 +103,7 @@ class Maps:
 
     @cached_property
     def places(self) -> dict[str, Integers]:
-        """By name, where its entries are."""
+        """Positions of the entries of each name."""
         names = self.names.dictionary.to_pylist()
         codes = self.names.indices.to_numpy()
         order = np.argsort(codes.astype(np.int16) if len(names) < 2**15 else codes, kind="stable")
@@ -115,12 +115,12 @@ class Maps:
 
 @dataclass(frozen=True)
 class Arrays:
-    """Arrays, as the items of all of them.
+    """Arrays, as one list of all their items.
 
     Attributes:
-        count: how many arrays there are.
-        parents: the number of the array that each item belongs to, ascending.
-        values: the items.
+        count: number of arrays.
+        parents: number of the array that each item belongs to, ascending.
+        values: all items.
     """
 
     count: int
@@ -130,7 +130,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Documents:
-    """Documents, as they came."""
+    """Documents: full names, times of creation and update, and fields, in the order that they came."""
 
     names: pa.StringArray
     created: pa.TimestampArray
@@ -139,7 +139,7 @@ class Documents:
 
 
 def documents(responses: Sequence[bytes]) -> Documents:
-    """The documents of encoded RunQueryResponses; those without one are left out."""
+    """Decode RunQueryResponses; those without a document are left out."""
     found = _handler("RunQueryResponse").list_to_record_batch(list(responses)).column("document")
     if found.null_count:
         found = found.drop_null()
@@ -148,12 +148,12 @@ def documents(responses: Sequence[bytes]) -> Documents:
 
 
 def maps(encoded: pa.BinaryArray) -> Maps:
-    """Encoded MapValues."""
+    """Decode MapValues."""
     return _maps(_handler("MapValue").array_to_record_batch(encoded).column("fields"))
 
 
 def arrays(encoded: pa.BinaryArray) -> Arrays:
-    """Encoded ArrayValues."""
+    """Decode ArrayValues."""
     lists = _handler("ArrayValue").array_to_record_batch(encoded).column("values")
     return Arrays(len(lists), _parents(lists), Values(lists.flatten()))
 
@@ -177,7 +177,7 @@ def _geo_point(encoded: bytes) -> GeoPoint:
     return GeoPoint(point.latitude, point.longitude)
 
 
-# How Python's value is made of what Arrow gives; the kinds that are not here need nothing.
+# Conversion of Arrow's value to Python's, by kind; the kinds that are not here need none.
 _PYTHON: Mapping[str, Callable[[Any], Any]] = {
     "timestamp": _utc,
     "reference": Reference,
@@ -198,7 +198,7 @@ def _handler(message: str) -> Any:  # noqa: ANN401, ptars has no types
 
 
 def _messages() -> descriptor_pb2.FileDescriptorProto:
-    """The messages as ptars is to read them: names are free, numbers and types are Firestore's."""
+    """Descriptors of the messages for ptars: names are free, field numbers and types are Firestore's."""
     file = descriptor_pb2.FileDescriptorProto(
         name="goldline/wire.proto", package=_PACKAGE, syntax="proto3", dependency=[timestamp_pb2.DESCRIPTOR.name]
     )
@@ -218,7 +218,7 @@ def _messages() -> descriptor_pb2.FileDescriptorProto:
 
 
 def _add(file: descriptor_pb2.FileDescriptorProto, name: str, fields: Mapping[str, tuple[int, str | None]]) -> None:
-    """Add a message: its fields' numbers, and their messages (in brackets: repeated) or None for a string."""
+    """Add a message: by field, its number and its message (in brackets: repeated) or None for a string."""
     message = file.message_type.add(name=name)
     for field_name, (number, of) in fields.items():
         label = Field.LABEL_REPEATED if of and of.startswith("[") else Field.LABEL_OPTIONAL
