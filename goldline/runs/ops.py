@@ -47,18 +47,14 @@ class Commit(OpsRow):
     files: int = Field(description="Files written.")
     rows: int = Field(description="Records written.")
     mode: str | None = Field(default=None, description="full or incremental; NULL for a source of files.")
-    watermark: datetime.datetime | None = Field(
-        default=None, description="incremental only: records changed at this time or later were read."
-    )
+    watermark: datetime.datetime | None = Field(default=None, description="incremental: earliest change time read.")
     documents: int | None = Field(default=None, description="Records that the source held as of the read time.")
     origin: str | None = Field(default=None, description="Project/database/collection, or lake folder, that was read.")
     pii_key_version: str | None = Field(default=None, description="Version of the key of the pseudonyms.")
     pii_key_check: str | None = Field(
-        default=None, description="Pseudonym of a fixed text: it differs between keys of the same version."
+        default=None, description="Pseudonym of a fixed text; it differs from key to key."
     )
-    content: str | None = Field(
-        default=None, description="Hash of the files that arrived, the contract and the key; NULL for an export."
-    )
+    content: str | None = Field(default=None, description="Hash of files, contract and key; NULL for an export.")
     read_time: datetime.datetime = Field(description="The time as of which the source was read.")
     run_id: str = Field(description="The run that landed them.")
     committed_at: datetime.datetime = Field(description="When the attempt was committed.")

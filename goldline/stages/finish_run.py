@@ -75,12 +75,8 @@ def finish_run(job: str, settings: Settings, flows_text: str, state: str, error:
 def _sweep(run: RunContext) -> None:
     try:
         swept = sweep(run)
-    except (
-        GoogleAPICallError,
-        JobError,
-        LakeError,
-        OSError,
-    ) as error:  # the run itself is done, and the next one tries again
+    except (GoogleAPICallError, JobError, LakeError, OSError) as error:
+        # The run itself is done, and the next one tries again.
         LOG.warning("uncommitted attempts were not deleted: %s", error)
     else:
         LOG.info("%d files of uncommitted attempts were deleted", len(swept))

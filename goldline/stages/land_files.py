@@ -75,12 +75,8 @@ class Landed:
     @property
     def counts(self) -> dict[str, int | float]:
         """Counts for the task record: dates, files, rows, and findings above 0."""
-        numbers: dict[str, int | float] = {
-            "dates": self.dates,
-            "unchanged_dates": self.unchanged,
-            "files": self.files,
-            "rows": self.rows,
-        }
+        numbers: dict[str, int | float] = {"dates": self.dates, "unchanged_dates": self.unchanged}
+        numbers |= {"files": self.files, "rows": self.rows}
         return numbers | {name: n for name, n in sorted(self.found.items()) if n}
 
 

@@ -21,14 +21,8 @@ def read_rows(
 ) -> pa.Table:
     """Read the rows of a SELECT by the Storage Read API: for results too large for pages of JSON.
 
-    A SELECT changes nothing, so unlike the statements of Jobs it may run twice and needs no id of its own.
-
-    Args:
-        run: the run's context.
-        subject: name in the job's labels and in errors.
-        sql: the SELECT.
-        run_date: value of its parameter `@run_date`.
-        more: its other parameters.
+    A SELECT changes nothing, so unlike the statements of Jobs it may run twice and needs no id of its own. `more` are
+    its query parameters besides `@run_date`; `subject` names it in the job's labels and in errors.
 
     Raises:
         JobError: the SELECT failed.
