@@ -1,1 +1,1 @@
-"""The flow clickstream: click events to sessions."""
+"""Flow clickstream: click events to sessions."""

@@ -90,7 +90,7 @@ def members(**values: Any) -> str:  # noqa: ANN401, whatever JSON can say
 
 
 def split(lines: pa.BinaryArray, written: int, lines_a_file: int) -> Iterator[tuple[int, memoryview]]:
-    """Split lines, before which `written` were written, into files of `lines_a_file`: pairs of file number and text."""
+    """Pairs of file number and text: lines split into files of `lines_a_file`, `written` lines being there already."""
     _, ends, data = lines.buffers()
     ends, text = np.frombuffer(ends, np.int32)[lines.offset :], memoryview(data)
     start = 0
@@ -102,7 +102,7 @@ def split(lines: pa.BinaryArray, written: int, lines_a_file: int) -> Iterator[tu
 
 
 def cut(lines: pa.BinaryArray, where: Flags, chances: Floats, least: int) -> pa.BinaryArray:
-    """Lines, those marked in `where` cut after `least` or more bytes, drawn by `chances`; the brace is always lost."""
+    """Lines; those marked in `where` are cut after `least` bytes or more, by `chances`; they lose the closing brace."""
     if not where.any():
         return lines
     broken = []

@@ -1,1 +1,1 @@
-"""The compiled pipeline."""
+"""Compiled pipeline: its tasks and tables, its checks, its picture, its parameters page."""

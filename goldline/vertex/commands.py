@@ -1,4 +1,4 @@
-"""Commands for Vertex AI, between the command line and the modules that do the work; each returns its exit code."""
+"""Commands for Vertex AI, between the command line and the modules that do the work."""
 
 import datetime
 from collections.abc import Mapping, Sequence

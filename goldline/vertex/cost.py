@@ -56,7 +56,7 @@ class Prices(BaseModel):
 
 @dataclass(frozen=True)
 class Load:
-    """Load of a month.
+    """Load that a month's cost is computed for.
 
     Attributes:
         documents: documents in the Firestore collection: a weekly sweep reads them all.

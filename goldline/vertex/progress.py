@@ -46,7 +46,7 @@ def shown_name(task: Mapping[str, Any]) -> str:
 
 
 def failures(job: Mapping[str, Any], environment: Environment) -> str:
-    """Error, URL of the log and next commands of each failed task, as lines; empty if the run did not fail."""
+    """Errors of tasks, URLs of their logs, next commands, as lines; empty unless the run failed or was cancelled."""
     run = str(job.get("name", "")).rsplit("/", 1)[-1]
     failed = [task for task in container_tasks(job) if task.get("state") == "FAILED"]
     lines = []

@@ -204,6 +204,6 @@ class Shop:
 
 
 def _pauses(chances: Floats) -> Integers:
-    """Milliseconds between two events: log-logistic, since a division is the same on any machine, a logarithm not."""
+    """Milliseconds between two events: log-logistic, a heavy tail from one division, the same on any machine."""
     pauses = PAUSE_MEDIAN * (chances / (1 - chances))
     return np.clip(pauses, PAUSE_MIN, PAUSE_MAX).astype(np.int64)

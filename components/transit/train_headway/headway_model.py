@@ -127,7 +127,7 @@ def read(run: RunContext, contract: TableContract, stop: str) -> pa.Table:
 
 
 def split(rows: pa.Table) -> Rows | None:
-    """Test rows, of the last days, and training rows, over before these began; None if there are too few."""
+    """Split by time: test rows of the last days, training rows that ended before these began; None if too few."""
     days = sorted(rows.column("service_date").unique().to_pylist())
     if len(days) < DAYS_MIN:
         return None
