@@ -18,28 +18,21 @@ from goldline.firestore.values import Proto
 from goldline.lake import Lake
 from goldline.landing.views import ensure_source
 from goldline.local.servers import PROJECT
-from goldline.project import sql_folder
 from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit
 from goldline.runs.run_files import travelling
-from goldline.spec.tables import contracts
 from goldline.stages.build_table import build_table
 from goldline.stages.export_firestore import attempt, reader
 from goldline.stages.export_firestore.export import Exported, export_firestore
 from goldline.warehouse.schema import ensure_plain
+from tests.support import orders
 
 # A Tuesday that is not over, so that read times and not the ends of dates say from when on increments read.
 DAY = date(2099, 11, 17)
 SUNDAY = date(2099, 11, 22)
 NOW = datetime.now(UTC).replace(microsecond=0)
 OLD = NOW - timedelta(days=30)
-SALE = {"customer_id": "c1", "sale_timestamp": OLD, "quantity": 1, "total_amount": 5.0, "status": "completed"}
-
-
-def sales_source() -> SourceContract:
-    contract = contracts()["sales/ext_sales"]
-    assert isinstance(contract, SourceContract)
-    return contract
+ORDER = {"ordered_at": OLD, "quantity": 1, "total_amount": 5.0, "status": "completed"}
 
 
 @dataclass
@@ -49,13 +42,13 @@ class Shop:
     new_run: Callable[..., RunContext]
     contract: SourceContract
     documents: firestore.CollectionReference = field(
-        default_factory=lambda: firestore_client(PROJECT).collection(f"sales-{uuid.uuid4().hex[:8]}")
+        default_factory=lambda: firestore_client(PROJECT).collection(f"orders-{uuid.uuid4().hex[:8]}")
     )
 
     @classmethod
     def open(cls, new_run: Callable[..., RunContext]) -> "Shop":
         """A shop with a collection of its own and a folder of the lake of its own: a query lists all files of both."""
-        source = sales_source().model_copy(update={"source": f"bronze.ext_s{uuid.uuid4().hex[:8]}"})
+        source = orders.source(f"o{uuid.uuid4().hex[:8]}")
         shop, run = cls(new_run, source), new_run()
         ensure_plain(shop.client, "ops.commits", Commit.columns(), run)
         ensure_source(shop.client, Lake(run.project, run.bucket), source, run)
@@ -70,12 +63,12 @@ class Shop:
 
     def put_fields(self, name: str, changed: datetime | str | None, more: dict[str, Any]) -> None:
         dated = {} if changed is None else {"updated_at": changed}
-        self.documents.document(name).set({"sale_id": name, **SALE, **dated, **more})
+        self.documents.document(name).set({"order_id": name, **ORDER, **dated, **more})
 
     def put_many(self, names: list[str], changed: datetime = OLD) -> None:
         batch = self.documents._client.batch()
         for name in names:
-            batch.set(self.documents.document(name), {"sale_id": name, **SALE, "updated_at": changed})
+            batch.set(self.documents.document(name), {"order_id": name, **ORDER, "updated_at": changed})
         batch.commit()
 
     def export(self, day: date, mode: str = "auto", run: RunContext | None = None) -> Exported:
@@ -84,32 +77,32 @@ class Shop:
 
     def build(self, day: date, since: date | None = None, refresh: str = "") -> None:
         run = self.new_run(day, full_refresh=(refresh,) if refresh else ())
-        run = run.model_copy(update={"since": {"sales": since or day}})
-        select = (sql_folder() / "sales/stg_sales.sql").read_text().replace("bronze.sales", self.contract.view)
-        build_table(run, "sales", select, travelling(contracts()["sales/stg_sales"]))
+        run = run.model_copy(update={"since": {"shop": since or day}})
+        select = orders.SELECT.replace("bronze.orders", self.contract.view)
+        build_table(run, "shop", select, travelling(orders.table()))
 
     def rows(self, sql: str) -> list[dict[str, Any]]:
         run = self.new_run()
-        for table in ("ops.commits", "bronze.sales", "silver.stg_sales", "silver.rejected_sales"):
-            sql = sql.replace(table, f"`{run.table(table.replace('bronze.sales', self.contract.view))}`")
+        for table in ("ops.commits", "bronze.orders", "silver.stg_orders"):
+            sql = sql.replace(table, f"`{run.table(table.replace('bronze.orders', self.contract.view))}`")
         return [dict(row.items()) for row in self.client.query_and_wait(sql)]
 
     def silver(self) -> dict[str, dict[str, Any]]:
-        return {row["sale_id"]: row for row in self.rows("select * except (_loaded_date) from silver.stg_sales")}
+        return {row["order_id"]: row for row in self.rows("select * except (_loaded_date) from silver.stg_orders")}
 
     def newest(self) -> dict[str, dict[str, Any]]:
-        """What all exports tell of each sale, the newest version, as silver takes it."""
-        key = "coalesce(sale_id, json_value(_rest, '$.sale_id'))"
+        """What all exports tell of each order, the newest version, as silver takes it."""
+        key = "coalesce(order_id, json_value(_rest, '$.order_id'))"
         newest = f"row_number() over (partition by {key} order by updated_at desc, _updated desc, run_date desc) = 1"
-        select = f"select *, {key} as name from bronze.sales where updated_at is not null qualify {newest}"
+        select = f"select *, {key} as name from bronze.orders where updated_at is not null qualify {newest}"
         return {row["name"]: row for row in self.rows(select)}
 
     def landed(self, day: date) -> dict[str, dict[str, Any]]:
-        return {row["sale_id"]: row for row in self.rows(f"select * from bronze.sales where run_date = '{day}'")}
+        return {row["order_id"]: row for row in self.rows(f"select * from bronze.orders where run_date = '{day}'")}
 
     def names(self, day: date) -> list[str]:
         """The names of all rows of a date, in order, also of those that came twice."""
-        names = [row["sale_id"] for row in self.rows(f"select sale_id from bronze.sales where run_date = '{day}'")]
+        names = [row["order_id"] for row in self.rows(f"select order_id from bronze.orders where run_date = '{day}'")]
         return sorted(names)
 
     def commits(self) -> list[dict[str, Any]]:

@@ -12,7 +12,6 @@ from google.api_core.exceptions import FailedPrecondition
 from google.cloud import bigquery
 
 from goldline.clients import firestore_client
-from goldline.contracts.table_contract import REJECTED_COLUMNS
 from goldline.firestore.calls import Database
 from goldline.lake import Lake
 from goldline.landing.views import ensure_source
@@ -23,8 +22,8 @@ from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit
 from goldline.stages.export_firestore import reader as reader_module
 from goldline.stages.export_firestore.plan import ExportError, Plan, WrongKeyError, make_plan
-from goldline.warehouse.schema import ensure_plain
-from tests.support.shop import DAY, NOW, OLD, SUNDAY, Shop, cut_after, in_small_parts, sales_source
+from tests.support import orders
+from tests.support.shop import DAY, NOW, OLD, SUNDAY, Shop, cut_after, in_small_parts
 
 NewRun = Callable[..., RunContext]
 
@@ -98,7 +97,6 @@ def test_the_collections_size_tells_of_what_an_increment_cannot_see(shop: Shop) 
 
 def test_a_sweep_finds_deletions(new_run: NewRun) -> None:
     shop = Shop.open(new_run)
-    ensure_plain(shop.client, "silver.rejected_sales", REJECTED_COLUMNS, new_run(), partition_by="run_date")
     shop.put("stays", OLD)
     shop.put("goes", OLD, total_amount="7.5")
     shop.put("clock ahead", NOW + timedelta(hours=2))
@@ -127,7 +125,7 @@ def test_a_sweep_finds_deletions(new_run: NewRun) -> None:
     again = shop.export(SUNDAY)
     assert (again.numbers["deleted"], again.numbers["carried"]) == (0, 2)
     assert {name for name, row in shop.landed(SUNDAY).items() if row["_is_deleted"]} == {"goes", "clock ahead"}
-    shop.build(SUNDAY, refresh="silver.stg_sales")
+    shop.build(SUNDAY, refresh="silver.stg_orders")
     assert shop.silver() == silver
 
 
@@ -144,10 +142,10 @@ def test_a_deleted_record_that_comes_back_lives(shop: Shop) -> None:
 
 def test_a_document_that_moved_is_not_deleted(shop: Shop) -> None:
     shop.put("a", OLD)
-    shop.put("b", OLD, sale_id=7)  # the key itself has drifted
+    shop.put("b", OLD, order_id=7)  # the key itself has drifted
     shop.export(DAY)
     shop.documents.document("a").delete()
-    shop.put("elsewhere", OLD, sale_id="a")
+    shop.put("elsewhere", OLD, order_id="a")
     assert shop.export(SUNDAY).numbers["deleted"] == 0
     assert {name: row["_is_deleted"] for name, row in shop.newest().items()} == {"a": False, "7": False}
 
@@ -300,8 +298,8 @@ def test_an_increment_that_falls_short_commits_nothing(shop: Shop, monkeypatch: 
 
 
 def test_another_kind_of_document_is_refused(shop: Shop) -> None:
-    shop.documents.document("a").set({"user": "u1", "name": "not a sale"})
-    with pytest.raises(ExportError, match=r"none of its 1 documents has sale_id, the key of bronze.ext_"):
+    shop.documents.document("a").set({"user": "u1", "name": "no order"})
+    with pytest.raises(ExportError, match=r"none of its 1 documents has order_id, the key of bronze.ext_"):
         shop.export(DAY)
     assert shop.commits() == []
 
@@ -332,16 +330,16 @@ def key_file(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def test_after_a_rotation_everything_is_exported_anew(shop: Shop, key_file: Path) -> None:
     names = [f"s{n}" for n in range(8)]
     for name in [*names, "goes"]:
-        shop.put(name, OLD, contact_email_hashed="hash")
+        shop.put(name, OLD, email="hash")
     shop.export(DAY)
-    before = shop.newest()["s1"]["contact_email_hashed"]
+    before = shop.newest()["s1"]["email"]
     shop.documents.document("goes").delete()
     assert rotate_key() == "2"
     tomorrow = DAY + timedelta(days=1)
     assert shop.export(tomorrow).mode == "full"
     newest = shop.newest()
     assert {row["_pii_key_version"] for row in newest.values() if not row["_is_deleted"]} == {"2"}
-    assert newest["s1"]["contact_email_hashed"] != before
+    assert newest["s1"]["email"] != before
     assert newest["goes"]["_is_deleted"]
     assert set(newest) == {*names, "goes"}
     assert shop.export(tomorrow + timedelta(days=1)).mode == "incremental"
@@ -368,7 +366,7 @@ def test_a_wrong_key_is_refused(shop: Shop, key_file: Path) -> None:
 
 def planned(*commits: tuple[int, str, int], day: int = 5, key: str = "1") -> Plan:
     """The plan for a day, after commits of (day, mode, hour of reading)."""
-    contract = sales_source()
+    contract = orders.source()
     made = [
         Commit(
             source=contract.source,

@@ -33,7 +33,7 @@ from goldline.stages.export_firestore import attempt as attempt_module
 from goldline.stages.export_firestore import reader as reader_module
 from goldline.stages.export_firestore.plan import ExportError
 from tests.support.faulty import Faulty, serving
-from tests.support.shop import DAY, OLD, SALE, Shop, in_small_parts
+from tests.support.shop import DAY, OLD, ORDER, Shop, in_small_parts
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def names(count: int) -> list[str]:
 
 
 def put(shop: Shop, wanted: list[str], **more: Any) -> None:
-    bodies = ((name, {"sale_id": name, **SALE, "updated_at": OLD, **more}) for name in wanted)
+    bodies = ((name, {"order_id": name, **ORDER, "updated_at": OLD, **more}) for name in wanted)
     assert write(partial(Database, PROJECT, "(default)"), shop.documents.id, bodies) == len(wanted)
 
 
@@ -151,7 +151,7 @@ def test_what_is_deleted_after_the_split_is_still_of_the_read_time(
             if part.start:
                 shop.documents.document(part.start.rsplit("/", 1)[1]).delete()
         shop.documents.document("s0003").delete()
-        shop.documents.document("later").set({"sale_id": "later"})
+        shop.documents.document("later").set({"order_id": "later"})
         return ranges
 
     monkeypatch.setattr(reader_module, "split", then_deleted)
@@ -171,7 +171,7 @@ def test_collections_of_the_same_name_elsewhere_are_not_of_the_export(
         f"a/b/{shop.documents.id}",
         f"zz/b/{shop.documents.id}",
     ):
-        bodies = ((name, {"sale_id": f"foreign {name}"}) for name in names(200))
+        bodies = ((name, {"order_id": f"foreign {name}"}) for name in names(200))
         write(partial(Database, PROJECT, "(default)"), path, bodies)
     shop.export(DAY)
     assert shop.names(DAY) == sorted(["__id-7__", "__id7__", "__id10__", *names(150)])

@@ -5,7 +5,6 @@ import datetime
 import itertools
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from random import Random
@@ -17,24 +16,18 @@ from google.cloud.firestore import GeoPoint
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from components.sales.generate_sales.world import DAY, World
 from goldline.contracts.loading import parse
 from goldline.contracts.source_contract import SourceContract
 from goldline.firestore import values
 from goldline.firestore.calls import RunQueryResponse
 from goldline.firestore.values import Reference
 from goldline.privacy.pseudonym import Key
-from goldline.spec.tables import contracts
 from goldline.stages.export_firestore.landed_documents import DECODER, Landing, make_landing
 from goldline.stages.export_firestore.landing_columns import ColumnLanding
 from goldline.stages.export_firestore.landing_rows import RowLanding
 from goldline.stages.export_firestore.rest import to_json
 from goldline.stages.export_firestore.rules import Findings, UndeclaredError
-
-ROOT = "projects/p/databases/(default)/documents"
-LANDINGS: list[Callable[[SourceContract, Key], Landing]] = [RowLanding, ColumnLanding]
-KEY = Key("3", b"a secret of the tests")
-NOON = datetime.datetime(2026, 11, 20, 12, 0, 5, tzinfo=datetime.UTC)
+from tests.support.landings import KEY, LANDINGS, NOON, ROOT, both, response, told
 
 
 def column(name: str, kind: str = "STRING", **more: Any) -> dict[str, Any]:
@@ -75,35 +68,8 @@ def contract(undeclared: str = "keep") -> SourceContract:
     return made
 
 
-def response(path: str, body: Mapping[str, Any]) -> bytes:
-    """A document as Firestore sends it."""
-    made = RunQueryResponse()
-    made.document.name = f"{ROOT}/{path}"
-    values.encode_map(body, made.document)
-    for time in (made.document.create_time, made.document.update_time, made.read_time):
-        values.set_moment(time, NOON)
-    encoded: bytes = made.SerializeToString()
-    return encoded
-
-
 def responses(bodies: Iterable[Mapping[str, Any]]) -> list[bytes]:
     return [response(f"orders/{i}", body) for i, body in enumerate(bodies)]
-
-
-def both(source: SourceContract, *batches: list[bytes]) -> tuple[list[dict[str, Any]], Findings]:
-    """The rows of some documents and what was found, which do not depend on the landing."""
-    found = []
-    for make in LANDINGS:
-        landing = make(source, KEY)
-        made = [landing.land(batch) for batch in batches]
-        for batch in made:
-            batch.validate(full=True)
-            assert batch.schema == landing.schema
-        found.append(([row for batch in made for row in batch.to_pylist()], landing.findings))
-    (rows, findings), (others, other_findings) = found
-    assert repr(others) == repr(rows)  # NaN is not equal to itself
-    assert told(other_findings) == told(findings)
-    return rows, findings
 
 
 def landed(*bodies: Mapping[str, Any], undeclared: str = "keep") -> tuple[list[dict[str, Any]], Findings]:
@@ -117,11 +83,6 @@ def landed(*bodies: Mapping[str, Any], undeclared: str = "keep") -> tuple[list[d
 def one(body: Mapping[str, Any], undeclared: str = "keep") -> tuple[dict[str, Any], Findings]:
     [row], findings = landed(body, undeclared=undeclared)
     return row, findings
-
-
-def told(findings: Findings) -> dict[str, dict[str, int]]:
-    """What was found, without what was not."""
-    return {kind: dict(+by) for kind, by in vars(findings).items() if +by}
 
 
 # What fits
@@ -566,29 +527,3 @@ def test_the_order_of_documents_and_of_their_fields_does_not_matter(bodies: list
     for place, i in enumerate(order):
         assert repr({**other[place], "_document": ""}) == repr({**rows[i], "_document": ""})
     assert told(other_findings) == told(findings)
-
-
-# The shop's own documents, under the project's own contract
-
-
-def test_the_simulated_shop_is_landed_as_it_was_planted() -> None:
-    source = contracts()["sales/ext_sales"]
-    assert isinstance(source, SourceContract)
-    world = World(7, 500)
-    day = datetime.date(2026, 11, 20)
-    made = [sale for back in range(20) for sale in world.sales(day - DAY * back)]
-    held = {name: body for sale in made for name, body in sale.documents(day)}
-    rows, findings = both(source, [response(f"sales/{name}", body) for name, body in held.items()])
-
-    junk = sum(isinstance(b["sale_timestamp"], str) and row["sale_timestamp"] is None
-               for b, row in zip(held.values(), rows, strict=True))  # fmt: skip
-    texts = {name: sum(isinstance(b[name], str) for b in held.values()) for name in ("quantity", "total_amount")}
-    assert findings.unread["sale_timestamp"] == junk > 0
-    assert +findings.drifted == Counter(texts)
-    assert set(findings.undeclared) == {"loyalty_tier"}
-    assert +findings.held_back == Counter()
-
-    text = str(rows)
-    for body in held.values():
-        assert body["contact_email_hashed"] not in text
-        assert not any(body["shipping"][name] in text for name in ("name", "street", "phone"))

@@ -24,6 +24,7 @@ from goldline.spec.tables import catalog, contracts
 from goldline.stages.prepare_run import prepare_run
 from goldline.warehouse.jobs import JobError, Jobs
 from goldline.warehouse.schema import SchemaChangeError, ensure_plain, fields
+from tests.support import orders
 
 DAY = date(2026, 11, 20)
 CREATED = "2026-11-21T04:05:06Z"
@@ -67,17 +68,17 @@ def test_what_arrived_is_read_since_the_flows_last_finished_date(client: bigquer
     run = new_run()
     ensure_plain(client, "ops.runs", RunRow.columns(), run)
     earlier = [
-        finished(run, date(2026, 11, 15), "sales", "succeeded"),
-        finished(run, date(2026, 11, 18), "sales", "failed"),
-        finished(run, date(2026, 11, 25), "sales", "succeeded"),
+        finished(run, date(2026, 11, 15), "shop", "succeeded"),
+        finished(run, date(2026, 11, 18), "shop", "failed"),
+        finished(run, date(2026, 11, 25), "shop", "succeeded"),
         finished(run, date(2026, 11, 19), None, "succeeded"),
-        finished(run, date(2026, 11, 25), "transit", "succeeded"),
+        finished(run, date(2026, 11, 25), "site", "succeeded"),
     ]
     Jobs(run, "test").append("earlier", earlier, run.table("ops.runs"), fields(RunRow.columns()))
     context = prepare_run(
         run.run_id, CREATED, "", catalog().pack(), settings(run, run_date="2026-11-20", lookback_days=2)
     )
-    assert context.since == {"sales": date(2026, 11, 14), "transit": EPOCH}
+    assert context.since == {"shop": date(2026, 11, 14), "site": EPOCH}
 
 
 def test_a_missing_bucket_is_named(new_run: NewRun) -> None:
@@ -102,10 +103,10 @@ def test_wrong_parameters_are_refused(new_run: NewRun, run_date: str, more: dict
         prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run, run_date=run_date, **more))
 
 
-def land(run: RunContext, contract: SourceContract, attempt: str, sale_id: str) -> None:
+def land(run: RunContext, contract: SourceContract, attempt: str, order_id: str) -> None:
     schema = arrow.schema(contract.file_columns)
     out = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([{"sale_id": sale_id}], schema=schema), out)
+    pq.write_table(pa.Table.from_pylist([{"order_id": order_id}], schema=schema), out)
     path = f"{contract.folder}/run_date={run.run_date}/attempt={attempt}/part-00000.parquet"
     Lake(run.project, run.bucket).write_bytes(path, out.getvalue())
 
@@ -127,15 +128,12 @@ def commit(run: RunContext, contract: SourceContract, attempt: str, minute: int)
 
 def test_only_the_newest_commit_of_a_date_is_read(client: bigquery.Client, new_run: NewRun) -> None:
     run = new_run()
-    found = contracts()["sales/ext_sales"]
-    assert isinstance(found, SourceContract)
-    # A folder of the lake of its own, since tests share the bucket.
-    contract = found.model_copy(update={"source": f"bronze.ext_{run.dataset_prefix.strip('_')}"})
+    contract = orders.source(run.dataset_prefix.strip("_"))  # a folder of the lake of its own: tests share the bucket
     ensure_plain(client, "ops.commits", Commit.columns(), run)
     ensure_source(client, Lake(run.project, BUCKET), contract, run)
 
     def visible() -> list[str]:
-        return [row["sale_id"] for row in client.query_and_wait(f"select sale_id from `{run.table(contract.view)}`")]
+        return [row["order_id"] for row in client.query_and_wait(f"select order_id from `{run.table(contract.view)}`")]
 
     land(run, contract, "killed", "never committed")
     assert visible() == []
@@ -155,9 +153,7 @@ def test_only_the_newest_commit_of_a_date_is_read(client: bigquery.Client, new_r
 
 def test_a_corrupt_file_is_named_by_whoever_reads_it(client: bigquery.Client, new_run: NewRun) -> None:
     run = new_run()
-    found = contracts()["sales/ext_sales"]
-    assert isinstance(found, SourceContract)
-    contract = found.model_copy(update={"source": f"bronze.ext_{run.dataset_prefix.strip('_')}"})
+    contract = orders.source(run.dataset_prefix.strip("_"))
     ensure_plain(client, "ops.commits", Commit.columns(), run)
     lake = Lake(run.project, BUCKET)
     ensure_source(client, lake, contract, run)
@@ -169,17 +165,18 @@ def test_a_corrupt_file_is_named_by_whoever_reads_it(client: bigquery.Client, ne
 
 
 def test_a_view_follows_its_select(client: bigquery.Client, new_run: NewRun) -> None:
-    run = new_run()
-    prepare_run(run.run_id, CREATED, "", catalog().pack(), settings(run))
-    content = catalog()
-    made = client.get_table(run.table("gold.mart_sales")).modified
-    prepare_run(f"{run.run_id}-b", CREATED, "", content.pack(), settings(run))
-    assert client.get_table(run.table("gold.mart_sales")).modified == made  # nothing changed, nothing is made anew
-    changed = content.views["gold.mart_sales"].replace("not fact.is_deleted", "false")
-    content = Catalog(content.contracts, {**content.views, "gold.mart_sales": changed})
-    prepare_run(f"{run.run_id}-c", CREATED, "", content.pack(), settings(run))
-    assert client.get_table(run.table("gold.mart_sales")).modified != made
-    assert "not" not in client.get_table(run.table("gold.mart_sales")).view_query.lower().rsplit("where", 1)[1]
+    run, view = new_run(), orders.table(orders.VIEW)
+
+    def prepared(job: str, select: str) -> bigquery.Table:
+        content = Catalog((orders.table(), view), {view.table: select})
+        prepare_run(f"{run.run_id}-{job}", CREATED, "", content.pack(), settings(run))
+        return client.get_table(run.table(view.table))
+
+    made = prepared("a", orders.VIEW_SELECT)
+    assert prepared("b", orders.VIEW_SELECT).modified == made.modified  # nothing changed, nothing is made anew
+    changed = prepared("c", orders.VIEW_SELECT.replace("not is_deleted", "is_deleted"))
+    assert changed.modified != made.modified
+    assert ("not" in made.view_query.lower(), "not" in changed.view_query.lower()) == (True, False)
 
 
 def test_goldlines_own_tables_get_their_new_columns(client: bigquery.Client, new_run: NewRun) -> None:

@@ -16,15 +16,17 @@ from components.sales.generate_sales.sales_documents import generate_sales
 from components.sales.generate_sales.world import World
 from components.simulation import NotSimulatedError
 from goldline.clients import firestore_client
+from goldline.contracts.source_contract import SourceContract
 from goldline.firestore.calls import Database
 from goldline.lake import Lake
 from goldline.local.servers import PROJECT
 from goldline.privacy.pseudonym import PseudonymKeyError, load_key
 from goldline.runs.context import RunContext
 from goldline.runs.ops import Commit
-from goldline.spec.tables import contract_json
+from goldline.spec.tables import contract_json, contracts
 from goldline.stages.export_firestore.export import ExportError, export_firestore
 from goldline.warehouse.schema import ensure_plain
+from tests.support.landings import both, response
 
 DAY = date(2026, 11, 20)
 DATABASE = "(default)"
@@ -182,3 +184,25 @@ def test_without_a_key_nothing_is_exported(
     with pytest.raises(PseudonymKeyError, match="GOLDLINE_PII_KEY_FILE is not set"):
         export(run, documents, client)
     assert commits(run, client) == []
+
+
+def test_the_simulated_shop_is_landed_as_it_was_planted() -> None:
+    source = contracts()["sales/ext_sales"]
+    assert isinstance(source, SourceContract)
+    world = World(7, 500)
+    made = [sale for back in range(20) for sale in world.sales(DAY - timedelta(days=back))]
+    held = {name: body for sale in made for name, body in sale.documents(DAY)}
+    rows, findings = both(source, [response(f"sales/{name}", body) for name, body in held.items()])
+
+    junk = sum(isinstance(b["sale_timestamp"], str) and row["sale_timestamp"] is None
+               for b, row in zip(held.values(), rows, strict=True))  # fmt: skip
+    texts = {name: sum(isinstance(b[name], str) for b in held.values()) for name in ("quantity", "total_amount")}
+    assert findings.unread["sale_timestamp"] == junk > 0
+    assert +findings.drifted == Counter(texts)
+    assert set(findings.undeclared) == {"loyalty_tier"}
+    assert +findings.held_back == Counter()
+
+    text = str(rows)
+    for body in held.values():
+        assert body["contact_email_hashed"] not in text
+        assert not any(body["shipping"][name] in text for name in ("name", "street", "phone"))
