@@ -14,6 +14,7 @@ from goldline.local.stack import Addresses
 from goldline.runs import parameters
 from goldline.runs.parameters import ParameterError
 from goldline.spec import compiled as spec
+from goldline.spec.tables import flows
 
 
 @pytest.mark.parametrize(
@@ -21,9 +22,9 @@ from goldline.spec import compiled as spec
     [
         (["--run-date", "2026-02-31"], "run_date: expected a date as YYYY-MM-DD, or nothing, got '2026-02-31'"),
         (["--run-date", "20.11.2026"], "run_date: expected a date"),
-        (["--history-days=-1"], "history_days: expected no negative number, got -1"),
-        (["--flows", "sails"], "--flows: no flow sails, expected some of clickstream, sales, "),
-        (["--flows", ""], "--flows: expected some of clickstream, sales, "),
+        (["--lookback-days=-1"], "lookback_days: expected no negative number, got -1"),
+        (["--flows", "sails"], f"--flows: no flow sails, expected some of {', '.join(flows())}"),
+        (["--flows", ""], f"--flows: expected some of {', '.join(flows())}"),
         (["--bucket", "gs://lake"], "bucket: expected a name without gs://"),
         (["--dataset-prefix", "My-"], "dataset_prefix: expected lower-case letters"),
         (["--full-refresh", "stg_sails"], "full_refresh: no table stg_sails, expected some of "),

@@ -270,7 +270,8 @@ def cancelled(job: Json) -> Script:
     """Somebody cancels it while it runs."""
     yield running
     yield lambda job: job.update(state="PIPELINE_STATE_CANCELLING")
-    yield lambda job: ended(job, "CANCELLED", "stg-sales", "The job was cancelled.")
+    names = container_names(job["pipelineSpec"])
+    yield lambda job: ended(job, "CANCELLED", names[len(names) // 2], "The job was cancelled.")
 
 
 def running(job: Json) -> None:
@@ -278,10 +279,10 @@ def running(job: Json) -> None:
 
 
 def ended(job: Json, state: str, at: str = "", message: str = "") -> None:
-    """The job's end, with details for every task up to the one where it ended."""
-    details = []
-    for number, name in enumerate(["sales", *container_names(job["pipelineSpec"])]):
-        good = state == "SUCCEEDED" or name not in {at, "sales"}
+    """The job's end, with details for sub-pipelines and for every task up to the one where it ended."""
+    details, inner = [], sub_pipelines(job["pipelineSpec"])
+    for number, name in enumerate([*inner, *container_names(job["pipelineSpec"])]):
+        good = state == "SUCCEEDED" or name not in {at, *inner}
         details.append(task_detail(number, name, "SUCCEEDED" if good else state, "" if good else message))
         if name == at:
             break
@@ -292,12 +293,18 @@ def ended(job: Json, state: str, at: str = "", message: str = "") -> None:
 
 def container_names(spec: Json) -> list[str]:
     """The tasks that are containers."""
-    return sorted(
-        name
-        for part in [spec["root"], *spec["components"].values()]
-        for name, task in part.get("dag", {}).get("tasks", {}).items()
-        if "executorLabel" in spec["components"][task["componentRef"]["name"]]
-    )
+    return sorted(name for name, component in called(spec) if "executorLabel" in component)
+
+
+def sub_pipelines(spec: Json) -> list[str]:
+    return sorted({name for name, component in called(spec) if "dag" in component})
+
+
+def called(spec: Json) -> Iterator[tuple[str, Json]]:
+    """All tasks, with the components that they call."""
+    for part in [spec["root"], *spec["components"].values()]:
+        for name, task in part.get("dag", {}).get("tasks", {}).items():
+            yield name, spec["components"][task["componentRef"]["name"]]
 
 
 def task_detail(number: int, name: str, state: str, message: str = "") -> Json:

@@ -11,6 +11,7 @@ from goldline import cli
 from goldline.vertex.backfill import Backfill
 from goldline.vertex.cloud_run import prepared
 from goldline.vertex.errors import CloudError
+from tests.support.some_flow import ALONE, FLOW, NAME, TASK
 from tests.support.standin import Json, Refused, Request, StandIn
 from tests.support.standin_google import Google
 from tests.support.standin_vertex import Script, Vertex, cancelled, failing, succeeding
@@ -45,8 +46,7 @@ def ops_runs(standin: StandIn) -> OpsRuns:
 @pytest.fixture
 def backfill(settings: Path, google: Google, vertex: Vertex, ops_runs: OpsRuns) -> Backfill:
     where, spec, cloud = prepared("dev")
-    others = {"run_clickstream": False, "run_startups": False, "run_transit": False}
-    return Backfill(where, spec, others, cloud, io.StringIO())
+    return Backfill(where, spec, ALONE, cloud, io.StringIO())
 
 
 def dates(vertex: Vertex) -> list[str]:
@@ -57,18 +57,18 @@ def dates(vertex: Vertex) -> list[str]:
 def test_the_plan_skips_what_succeeded_and_starts_nothing(
     backfill: Backfill, vertex: Vertex, ops_runs: OpsRuns, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ops_runs.succeeded = [("2026-11-02", "sales"), ("2026-11-03", "another")]
+    ops_runs.succeeded = [("2026-11-02", FLOW), ("2026-11-03", "another")]
     span = ["--from", str(FIRST), "--to", str(LAST)]
-    code = cli.main(["backfill", "--env", "dev", *span, "--flows", "sales", "--dry-run"])
+    code = cli.main(["backfill", "--env", "dev", *span, "--flows", FLOW, "--dry-run"])
     assert code == 0
     shown = capsys.readouterr().out
     assert [line.split()[:3] for line in shown.splitlines()[:-1]] == [
         ["2026-11-01", "to", "run"],
         ["2026-11-02", "is", "done"],
-        ["2026-11-03", "to", "run"],  # another flow's success is none of sales
+        ["2026-11-03", "to", "run"],  # another flow's success is not this one's
         ["2026-11-04", "to", "run"],
     ]
-    assert shown.endswith("4 dates of sales: 3 to run, the rest is done\n")
+    assert shown.endswith(f"4 dates of {FLOW}: 3 to run, the rest is done\n")
     assert not vertex.jobs
 
 
@@ -97,7 +97,7 @@ def test_before_the_first_run_there_is_no_table_to_ask(backfill: Backfill, ops_r
 def test_after_a_failure_no_more_are_started_and_the_same_command_goes_on(
     backfill: Backfill, vertex: Vertex, ops_runs: OpsRuns
 ) -> None:
-    scripts = iter([succeeding, failing("stg-sales", "no"), succeeding, succeeding, succeeding])
+    scripts = iter([succeeding, failing(TASK, "no"), succeeding, succeeding, succeeding])
 
     def one_after_another(job: Json) -> Script:
         return next(scripts)(job)
@@ -107,10 +107,10 @@ def test_after_a_failure_no_more_are_started_and_the_same_command_goes_on(
     assert isinstance(out, io.StringIO)
     assert backfill.run(backfill.plan(FIRST, LAST), parallel=1) == 1
     assert dates(vertex) == ["2026-11-01", "2026-11-02"]
-    assert "stg_sales failed: no" in out.getvalue()
+    assert f"{NAME} failed: no" in out.getvalue()
     assert out.getvalue().endswith("1 failed, 2 were not started; the same command goes on from there\n")
 
-    ops_runs.succeeded = [("2026-11-01", "sales")]
+    ops_runs.succeeded = [("2026-11-01", FLOW)]
     again = backfill.plan(FIRST, LAST)
     assert again[1].action == "to run, try 2"
     assert backfill.run(again, parallel=1) == 0
@@ -140,7 +140,7 @@ def test_a_cancelled_date_counts_as_failed(backfill: Backfill, vertex: Vertex) -
 
 
 def test_other_parameters_are_another_backfill(backfill: Backfill) -> None:
-    other = Backfill(backfill.environment, backfill.spec, {"export_mode": "full"}, backfill.cloud)
+    other = Backfill(backfill.environment, backfill.spec, ALONE | {"train": "yes"}, backfill.cloud)
     assert other.identity != backfill.identity
 
 

@@ -62,8 +62,8 @@ def test_no_environment_is_the_default(capsys: pytest.CaptureFixture[str]) -> No
         ),
         (
             "parameters: {",
-            "parameters: {history_days: five, ",
-            "parameters: history_days: expected a whole number, got 'five'",
+            "parameters: {seed: five, ",
+            "parameters: seed: expected a whole number, got 'five'",
         ),
         ('train: "no"', "train: no", "environments.dev.parameters: train: expected a text, got False"),
         ('train: "no"', 'train: "maybe"', "train: expected one of auto, yes, no, got 'maybe'"),

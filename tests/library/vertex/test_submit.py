@@ -18,6 +18,7 @@ from goldline.vertex.errors import CloudError
 from goldline.vertex.image_content import content_tag
 from goldline.vertex.progress import again
 from goldline.vertex.uploadable import SpecError, uploadable
+from tests.support.some_flow import ALONE, FLOW, NAME, TASK
 from tests.support.standin import Refused, StandIn
 from tests.support.standin_google import DIGEST, Google
 from tests.support.standin_vertex import Vertex, cancelled, check_job, failing
@@ -76,7 +77,7 @@ def test_an_image_of_other_code_is_told_and_used(google: Google, vertex: Vertex)
         ({"run_dat": "2026-11-20"}, "run_dat: no such parameter, expected run_date"),
         ({"seed": "7"}, "seed: expected a whole number, got '7'"),
         ({"seed": True}, "seed: expected a whole number, got True"),
-        ({"run_sales": "yes"}, "run_sales: expected true or false, got 'yes'"),
+        ({f"run_{FLOW}": "yes"}, f"run_{FLOW}: expected true or false, got 'yes'"),
         ({"run_date": "20.11.2026"}, "run_date: expected a date as YYYY-MM-DD"),
         ({"bucket": "gs://lake"}, "bucket: expected a name without gs://"),
         ({"full_refresh": "stg_sails"}, "full_refresh: no table stg_sails, expected some of"),
@@ -102,9 +103,9 @@ def test_a_spec_with_a_dangling_reference_is_refused_before_any_request(
     standin: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = spec.load()
-    broken["components"].pop("comp-stg-sales")
+    broken["components"].pop(f"comp-{TASK}")
     monkeypatch.setattr(spec, "fresh", lambda _: json.dumps(broken))
-    with pytest.raises(SpecError, match="comp-stg-sales"):
+    with pytest.raises(SpecError, match=f"comp-{TASK}"):
         submit("dev", out=io.StringIO())
     assert not standin.requests
 
@@ -162,18 +163,18 @@ def test_an_image_that_is_not_there_is_named(google: Google, capsys: pytest.Capt
 def test_waiting_shows_tasks_as_they_end(vertex: Vertex, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["submit", "--env", "dev", "--wait"]) == 0
     shown = capsys.readouterr().out
-    assert re.search(r"✓ stg_sales +61\.5 s", shown)
+    assert re.search(rf"✓ {NAME} +61\.5 s", shown)
     assert "\n  running\n" in shown
-    assert "✓ sales " not in shown  # a sub-pipeline is no task of its own
+    assert f"✓ {FLOW} " not in shown  # a sub-pipeline is no task of its own
 
 
 def test_a_failure_names_the_task_its_log_and_how_to_go_on(vertex: Vertex, capsys: pytest.CaptureFixture[str]) -> None:
-    vertex.script = failing("stg-sales", "Job failed with status 9.")
+    vertex.script = failing(TASK, "Job failed with status 9.")
     assert cli.main(["submit", "--env", "dev", "--wait", "--run-date", "2026-11-20", "--simulated-size=none"]) == 1
     shown = capsys.readouterr().out
-    assert "stg_sales failed: Job failed with status 9." in shown
+    assert f"{NAME} failed: Job failed with status 9." in shown
     assert re.search(r"https://console\.cloud\.google\.com/logs/query;query=resource.*ml_job.*job_id.*40\d\d", shown)
-    assert re.search(r"goldline replay goldline-\S+ stg_sales --env dev", shown)
+    assert re.search(rf"goldline replay goldline-\S+ {NAME} --env dev", shown)
     assert "goldline submit --env dev --run-date 2026-11-20 --simulated-size none" in shown
     assert "failed: goldline-" in shown
 
@@ -185,8 +186,8 @@ def test_the_way_to_go_on_names_the_date_that_a_run_without_one_was_for(vertex: 
     where = load("dev", job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"])
     job["createTime"] = "2026-11-21T02:00:07.1Z"
     assert again(job, where) == "goldline submit --env dev --run-date 2026-11-20 --seed 11"
-    job["runtimeConfig"]["parameterValues"] |= {"run_sales": True, "run_transit": False}
-    assert "--flows sales --run-date" in again(job, where)
+    job["runtimeConfig"]["parameterValues"] |= ALONE | {"run_another": False}
+    assert f"--flows {FLOW} --run-date" in again(job, where)
 
 
 def test_a_connection_that_breaks_for_long_ends_the_watch_and_not_the_run(

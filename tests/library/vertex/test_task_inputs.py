@@ -6,6 +6,7 @@ import pytest
 
 from goldline.spec import compiled as spec
 from goldline.vertex.task_inputs import Inputs, UnknownInputError, typed
+from tests.support.some_flow import FLOW, TASK
 
 CARD = '{"run_id": "goldline-1"}'
 
@@ -14,7 +15,7 @@ CARD = '{"run_id": "goldline-1"}'
 def job() -> dict[str, Any]:
     """A run as Vertex AI tells of it, which says no more of its tasks than what prepare_run gave."""
     given = {"metadata": {"output:run": CARD, "output:train": True}}
-    tasks = [{"taskName": name, "state": "SUCCEEDED"} for name in ("stg-sales", "train-churn", "finish-run")]
+    tasks = [{"taskName": name, "state": "SUCCEEDED"} for name in (TASK, "finish-run")]
     return {
         "name": "projects/p/locations/l/pipelineJobs/goldline-1",
         "createTime": "2026-11-21T02:00:00Z",
@@ -26,9 +27,9 @@ def job() -> dict[str, Any]:
 
 
 def test_constants_are_the_specs_and_outputs_what_the_run_tells(job: dict[str, Any]) -> None:
-    parameters = Inputs(job).parameters("stg-sales")
+    parameters = Inputs(job).parameters(TASK)
     assert parameters["select"].startswith("with") or "select" in parameters["select"].lower()
-    assert parameters["flow"] == "sales"
+    assert parameters["flow"] == FLOW
     assert parameters["run"] == CARD  # through two pipelines around it
 
 
@@ -49,14 +50,14 @@ def test_placeholders_and_the_final_status_are_the_runs(job: dict[str, Any]) -> 
 
 def test_what_vertex_tells_of_a_task_counts_before_what_the_spec_leads_to(job: dict[str, Any]) -> None:
     job["jobDetail"]["taskDetails"][1]["execution"] = {"metadata": {"input:run": "told", "input:flow": "told"}}
-    parameters = Inputs(job).parameters("stg-sales")
-    assert (parameters["run"], parameters["flow"]) == ("told", "sales")
+    parameters = Inputs(job).parameters(TASK)
+    assert (parameters["run"], parameters["flow"]) == ("told", FLOW)
 
 
 def test_what_is_not_known_is_not_made_up(job: dict[str, Any]) -> None:
     del job["jobDetail"]["taskDetails"][0]["execution"]
     with pytest.raises(UnknownInputError, match="has no record of the output run of prepare-run"):
-        Inputs(job).parameters("stg-sales")
+        Inputs(job).parameters(TASK)
     with pytest.raises(UnknownInputError, match="no task stg-sails"):
         Inputs(job).parameters("stg-sails")
 
