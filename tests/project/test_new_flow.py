@@ -83,8 +83,8 @@ def add_flow(folder: Path) -> None:
     added, boolean, description, call = re.findall(r"^```text\n(.*?)^```$", DOCUMENT, MANY)
     pipeline = (folder / "pipeline.py").read_text(encoding="utf-8")
     pipeline = _before(pipeline, "from goldline.spec.tables import", added)
-    pipeline = _before(pipeline, "    run_sales: bool = True,\n", boolean)
-    pipeline = _before(pipeline, "        run_sales: Run", description)
+    pipeline = _before(pipeline, "    train: str = ", boolean)
+    pipeline = _before(pipeline, "        train: ", description)
     (folder / "pipeline.py").write_text(pipeline + call, encoding="utf-8")
 
 

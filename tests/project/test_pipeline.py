@@ -17,7 +17,8 @@ from google.protobuf import json_format
 from kfp import dsl
 
 from components.tasks import table
-from goldline.contracts.loading import Contract, parse
+from goldline import project
+from goldline.contracts.loading import Contract, load_all, parse
 from goldline.contracts.source_contract import SourceContract
 from goldline.contracts.sql import reads
 from goldline.contracts.table_contract import PublishedTable, TableContract
@@ -26,6 +27,7 @@ from goldline.runs.run_files import Catalog
 from goldline.spec import tables
 from goldline.spec.compiled import compiled, is_same
 from goldline.spec.tables import GraphError, Published, catalog, contract_json, contracts, flows, landed_source
+from tests.support import orders
 
 Spec = dict[str, Any]
 FACES = sorted(p for p in root().glob("components/**/*.py") if "@task(" in p.read_text(encoding="utf-8"))
@@ -152,56 +154,67 @@ def test_a_task_holds_the_select_and_the_contract_of_its_files(spec: Spec) -> No
 # Edges that pipeline.py gets wrong
 
 
-def exported(name: str = "bronze.sales") -> Published:
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contracts of a small flow in the place of the project's."""
+    orders.write(tmp_path)
+    monkeypatch.setattr(project, "sql_folder", lambda: tmp_path)
+    monkeypatch.setattr(tables, "contracts", lambda: load_all(tmp_path))
+
+
+def exported(name: str = "bronze.orders") -> Published:
     return Published(name, "an artifact")
 
 
+@pytest.mark.usefixtures("shop")
 @pytest.mark.parametrize(
     ("sources", "given"),
     [
         ((), "[]"),
-        ((exported(),), "['bronze.sales']"),
-        ((exported(), exported("silver.stg_sales")), "['bronze.sales', 'silver.stg_sales']"),
+        ((exported(),), "['bronze.orders']"),
+        ((exported(), exported("silver.stg_orders")), "['bronze.orders', 'silver.stg_orders']"),
     ],
     ids=["none", "another", "one too many"],
 )
 def test_a_wrong_edge_is_refused_with_what_was_expected(sources: tuple[Published, ...], given: str) -> None:
     with pytest.raises(GraphError) as caught:
-        table("sales/fct_sales", "a run", *sources)
+        table("shop/mart_orders", "a run", *sources)
     assert str(caught.value).startswith(
-        f"sql/sales/fct_sales.sql reads ['silver.stg_sales'], but in the pipeline its sources are {given}"
+        f"sql/shop/mart_orders.sql reads ['silver.stg_orders'], but in the pipeline its sources are {given}"
     )
 
 
+@pytest.mark.usefixtures("shop")
 def test_what_is_read_as_last_published_needs_no_edge_and_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    stg_sales = contracts()["sales/stg_sales"]
-    assert isinstance(stg_sales, TableContract)
-    read = PublishedTable(table=stg_sales.table, columns=stg_sales.columns)
-    fct_sales = contracts()["sales/fct_sales"].model_copy(update={"reads_published": (read,)})
-    monkeypatch.setattr(tables, "contracts", lambda: {"sales/fct_sales": fct_sales})
+    stg_orders = orders.table()
+    read = PublishedTable(table=stg_orders.table, columns=stg_orders.columns)
+    mart_orders = orders.table(orders.VIEW).model_copy(update={"write": "full", "reads_published": (read,)})
+    monkeypatch.setattr(tables, "contracts", lambda: {"shop/mart_orders": mart_orders})
 
     def alone() -> None:
-        table("sales/fct_sales", "a run")
+        table("shop/mart_orders", "a run")
 
     spec = json_format.MessageToDict(dsl.pipeline(alone).pipeline_spec)
     [(contract, task)] = Graph(spec).builds()
-    assert (contract.table, task.takes) == ("gold.fct_sales", ())
-    with pytest.raises(GraphError, match=r"reads \[\], but in the pipeline its sources are \['silver\.stg_sales'\]"):
-        table("sales/fct_sales", "a run", exported("silver.stg_sales"))
+    assert (contract.table, task.takes) == ("gold.mart_orders", ())
+    with pytest.raises(GraphError, match=r"reads \[\], but in the pipeline its sources are \['silver\.stg_orders'\]"):
+        table("shop/mart_orders", "a run", exported("silver.stg_orders"))
 
 
+@pytest.mark.usefixtures("shop")
 def test_a_contract_that_is_not_there_is_named_with_those_that_are() -> None:
-    for ask in (lambda: table("sales/fct_sale", "a run"), lambda: contract_json("sales/fct_sale")):
-        with pytest.raises(GraphError, match=r"no contract sql/sales/fct_sale\.yml, expected one of .*sales/fct_sales"):
+    for ask in (lambda: table("shop/stg_order", "a run"), lambda: contract_json("shop/stg_order")):
+        with pytest.raises(GraphError, match=r"no contract sql/shop/stg_order\.yml, expected one of .*shop/stg_orders"):
             ask()
 
 
+@pytest.mark.usefixtures("shop")
 def test_a_table_is_no_source_and_a_source_no_table() -> None:
     with pytest.raises(GraphError, match="is a table's contract, expected a source's"):
-        landed_source("sales/stg_sales", "an artifact")
+        landed_source("shop/stg_orders", "an artifact")
     with pytest.raises(GraphError, match="is a source's contract, expected a table's"):
-        table("sales/ext_sales", "a run")
-    assert landed_source("sales/ext_sales", "an artifact") == exported()
+        table("shop/ext_orders", "a run")
+    assert landed_source("shop/ext_orders", "an artifact") == exported()
 
 
 # What travels in the spec
@@ -240,15 +253,9 @@ def test_contracts_travel_whole_but_for_their_tests() -> None:
     ]
 
 
-def test_views_alone_travel_with_their_selects(monkeypatch: pytest.MonkeyPatch) -> None:
-    view = contracts()["sales/dim_customer"].model_copy(
-        update={"write": "view", "partition_by": None, "cluster_by": ()}
-    )
-    found = {**contracts(), "sales/dim_customer": view}
-    monkeypatch.setattr(tables, "contracts", lambda: found)
-    views = Catalog.unpack(catalog().pack()).views
-    assert views["gold.dim_customer"] == (sql_folder() / "sales" / "dim_customer.sql").read_text(encoding="utf-8")
-    assert set(views) == {c.table for c in found.values() if isinstance(c, TableContract) and c.mode.is_view}
+@pytest.mark.usefixtures("shop")
+def test_views_alone_travel_with_their_selects() -> None:
+    assert Catalog.unpack(catalog().pack()).views == {"gold.mart_orders": orders.VIEW_SELECT}
 
 
 def test_every_table_that_is_built_is_of_one_flow() -> None:

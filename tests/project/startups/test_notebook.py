@@ -18,6 +18,7 @@ from goldline.local import stack
 from goldline.project import root
 from goldline.spec import compiled as spec
 from goldline.spec.check.given import declared_in
+from goldline.spec.tables import flows
 from goldline.vertex import api, environments
 from goldline.vertex import image_content as image
 from tests.support.standin import StandIn
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.slow
 NOTEBOOK = root() / "notebooks" / "develop.ipynb"
 SECONDS = 200
 ENVIRONMENT = "dev"
-FLOWS = {"run_sales": False, "run_clickstream": False, "run_transit": False}
+FLOWS = {f"run_{flow}": flow == "startups" for flow in flows()}
 
 
 @dataclass
