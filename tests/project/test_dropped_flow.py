@@ -21,6 +21,7 @@ PARAMETERS = {
     "transit": ("run_transit", "gtfs_url", "history_url", "history_days", "history_range", "transit_stop"),
 }
 MODELS = {"sales": "churn", "transit": "headway"}
+QUICK = ("contracts", "spec", "vertex", "runs")  # tests of the library that read what the project has, and are quick
 SECONDS = 400
 
 
@@ -79,7 +80,9 @@ def test_a_flow_is_dropped_by_its_folders_and_its_lines_and_the_rest_runs(flow: 
     assert f'"{flow}"' not in (folder / "pipeline.json").read_text(encoding="utf-8")
     collected = python(folder, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider")
     assert "error" not in collected.splitlines()[-1]
-    assert "passed" in python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_layers.py")
+    rooms = [f"tests/library/{room}" for room in QUICK]
+    quick = ("-p", "no:cacheprovider", "-m", "not slow and not servers")
+    assert "passed" in python(folder, "-m", "pytest", "-q", *quick, "tests/test_layers.py", *rooms)
     python(folder, "-m", "goldline.cli", "run", "--simulated-size", "small", "--run-date", "2026-11-20")
     summary = json.loads((folder / ".goldline" / "runs" / "latest" / "summary.json").read_text(encoding="utf-8"))
     assert summary["status"] == "succeeded"
