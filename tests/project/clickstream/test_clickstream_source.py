@@ -220,6 +220,6 @@ def test_a_folder_that_no_simulation_made_is_refused(lake: Lake) -> None:
 
 def test_the_folder_of_another_simulation_is_refused(lake: Lake) -> None:
     generate_clickstream(run_of(lake, FRIDAY), 7, 1, 200, 300)
-    with pytest.raises(NotSimulatedError, match=r"simulated with .*'seed': 7.* not with .*'seed': 8"):
+    with pytest.raises(NotSimulatedError, match=r"expected a simulation of .*'seed': 8.*, got .*'seed': 7"):
         generate_clickstream(run_of(lake, FRIDAY + DAY), 8, 1, 200, 300)
     assert files(lake, FRIDAY + DAY) == []

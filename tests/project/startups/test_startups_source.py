@@ -213,6 +213,6 @@ def test_a_run_writes_what_is_due(lake: Lake) -> None:
 
 def test_a_folder_that_is_not_this_simulations_is_refused(lake: Lake) -> None:
     generate(lake, FIRST)
-    with pytest.raises(NotSimulatedError, match=r"simulated with .*'seed': 7.* not with .*'seed': 8"):
+    with pytest.raises(NotSimulatedError, match=r"expected a simulation of .*'seed': 8.*, got .*'seed': 7"):
         generate(lake, FIRST + WEEK, seed=8)
     assert len(lake.list("bronze/startups")) == 1
