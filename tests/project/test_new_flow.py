@@ -119,7 +119,7 @@ def test_a_new_flow_is_a_folder_a_function_and_a_boolean(copy: Copy) -> None:
         assert task in picture
     # The command line
     shown = " ".join(copy.goldline("run", "--help").split())
-    assert re.search(r"the flows to run, with commas between \(default: all: [a-z,]*\breviews\b", shown)
+    assert re.search(r"flows to run, separated by commas \(default: all: [a-z,]*\breviews\b", shown)
 
     Lake(PROJECT, stack.BUCKET).write_text("bronze/reviews/run_date=2026-11-20/today.jsonl", LINES)
     printed = copy.goldline("run", "--flows", "reviews", "--run-date", "2026-11-20")
