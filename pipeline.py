@@ -56,18 +56,19 @@ def pipeline(
         history_days: Number of days to ask for, up to the run date; an archive is published a day late.
         history_range: Days to ask for instead, FIRST..LAST, each YYYY-MM-DD; LAST may be left out: the run date.
         transit_stop: The only stop to learn and predict headways of, such as A32S; empty: all stops.
-        train: "auto": on Mondays, and if there is no usable model; "yes"; "no".
-        vertex_region: Region of Vertex AI where accepted models are registered; empty: they are not.
-        serving_image: Image, by digest, that serves registered models; empty: they are not registered.
+        train: "auto": when the run date is a Monday, and if there is no usable model; "yes"; "no".
+        vertex_region: Region of Vertex AI that registers accepted models; empty: none. An environment fills in its own.
+        serving_image: Image, by digest, that serves registered models; empty: none. An environment fills in its own.
         project: Project of Firestore, lake and warehouse; empty: the environment's.
-        location: Location of BigQuery's datasets.
-        bucket: Bucket of the lake, without gs://; empty: the project's id and "-goldline".
+        location: Location of BigQuery's datasets; an environment fills in its own.
+        bucket: Bucket of the lake, without gs://; empty: the environment's, or the project's id and "-goldline".
         dataset_prefix: Prefix of each dataset's name, for a developer's own tables.
         full_refresh: Tables to rebuild from all data that ever arrived, separated by commas; "all": every table.
         lookback_days: Number of days before the first unfinished date to read again.
         simulated_size: "small", "demo" or "large": simulators fill the sources first; "none": no simulator runs.
         seed: Seed of all that is random.
     """
+    # Declared first, because the handler takes it; it runs last, whatever failed.
     finish = finish_run(
         job=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
         flows=json.dumps(flows()),
@@ -96,18 +97,21 @@ def pipeline(
             vertex_region=vertex_region,
             serving_image=serving_image,
         )
+        # run: RunContext as JSON; due: whether models are to be trained.
         run, due = prepared.outputs["run"], prepared.outputs["train"]
         with dsl.If(run_sales == True, "run-sales"):
-            shop = simulate_sales(size=simulated_size, run=run, collection=collection, database=database)
-            sales(run=run, train=due, collection=collection, database=database, export_mode=export_mode).after(shop)
+            simulated = simulate_sales(size=simulated_size, run=run, collection=collection, database=database)
+            sales(run=run, train=due, collection=collection, database=database, export_mode=export_mode).after(
+                simulated
+            )
         with dsl.If(run_clickstream == True, "run-clickstream"):
-            site = simulate_clickstream(size=simulated_size, run=run)
-            clickstream(run=run).after(site)
+            simulated = simulate_clickstream(size=simulated_size, run=run)
+            clickstream(run=run).after(simulated)
         with dsl.If(run_startups == True, "run-startups"):
-            register = simulate_startups(size=simulated_size, run=run)
-            startups(run=run).after(register)
+            simulated = simulate_startups(size=simulated_size, run=run)
+            startups(run=run).after(simulated)
         with dsl.If(run_transit == True, "run-transit"):
-            city = simulate_transit(size=simulated_size, run=run)
+            simulated = simulate_transit(size=simulated_size, run=run)
             transit(
                 run=run,
                 train=due,
@@ -116,4 +120,4 @@ def pipeline(
                 history_days=history_days,
                 history_range=history_range,
                 stop=transit_stop,
-            ).after(city)
+            ).after(simulated)

@@ -19,7 +19,7 @@ def build_table(
     source_3: dsl.Input[dsl.Artifact] | None = None,
     source_4: dsl.Input[dsl.Artifact] | None = None,
 ) -> None:
-    """Build one table from its SELECT and contract; `source_1` to `source_4` only give lineage and order."""
+    """Build one table from its SELECT and contract; `source_1` to `source_4` carry no data, only lineage and order."""
     from goldline.runs.context import RunContext
     from goldline.stages.build_table import build_table
     from goldline.warehouse.artifacts import bigquery_table, numbers

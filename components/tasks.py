@@ -19,7 +19,8 @@ def evaluate_and_register(name: str, trained: dsl.PipelineTask, run: str, flow: 
         trained: training task, with the outputs `model` and `dataset`.
         run: the run's context.
         flow: flow of the model.
-        oracle: folder below simulated/ in the lake that holds the oracle's probabilities; empty: there is no oracle.
+        oracle: folder below simulated/ in the lake under which a simulator put the oracle's probabilities, in the
+            folder of the model's name; empty, or no such file: the model is judged without one.
     """
     model, dataset = trained.outputs["model"], trained.outputs["dataset"]
     judged = evaluate_model.named(f"evaluate_{name}")(run=run, flow=flow, oracle=oracle, model=model, dataset=dataset)

@@ -51,7 +51,7 @@ class Outcome:
 
 
 def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = None) -> int:
-    """Run the pipeline with parameters that were checked before; exit code 1 if it failed, else 0.
+    """Run the pipeline on the local stack, keep and print its summary; return 1 if it failed, else 0.
 
     Raises:
         ValueError: the run would write into a real Firestore.

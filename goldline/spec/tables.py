@@ -67,7 +67,8 @@ class Tables:
             after: training task that a prediction waits for, whether it fails or not.
 
         Raises:
-            GraphError: `sources` are not the tables that the SELECT reads, or there is no such SELECT.
+            GraphError: `sources` are not the tables that the SELECT reads, they are more than build_table takes, or
+                there is no such SELECT.
         """
         contract = _table_contract(name)
         if not contract.mode.has_select:
@@ -77,6 +78,10 @@ class Tables:
         inputs = {f"source_{i}": s.artifact for i, s in enumerate(sources, 1)}
         if contract.model is None:
             _check_sources(name, contract, sources)
+            if len(sources) > (most := sum(each.startswith("source_") for each in self.build_table.inputs)):
+                raise GraphError(
+                    f"sql/{name}.sql reads {len(sources)} tables, build_table takes {most} sources at most"
+                )
             task = self.build_table.named(contract.name)(**common, **inputs)
             return Published(contract.table, task.outputs["table"])
         if self.predict is None:

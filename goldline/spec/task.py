@@ -21,6 +21,11 @@ class Task:
     memory: str
     retries: int
 
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Names of the component's inputs."""
+        return frozenset(self.component.component_spec.inputs or ())
+
     def __call__(self, **inputs: Any) -> dsl.PipelineTask:  # noqa: ANN401, kfp's channels and constants
         """Make a task of the pipeline that is being defined."""
         task = self.component(**inputs)

@@ -16,5 +16,5 @@ def bigquery_table(run: RunContext, table: str) -> tuple[str, dict[str, str]]:
 
 
 def numbers(result: BaseModel) -> dict[str, str | int | float]:
-    """Metadata of a Metrics artifact for a result; fields that are None are left out."""
+    """Metadata of a Metrics artifact: all fields of a result that are not None."""
     return {key: value for key, value in result.model_dump(mode="json").items() if value is not None}

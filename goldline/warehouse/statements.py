@@ -70,7 +70,7 @@ def stage(contract: TableContract, raw: str) -> str:
 
 
 def to_publish(contract: TableContract, raw: str, staged: str) -> str:
-    """Rows to publish, for a FROM clause: a table in backticks, or a query in parentheses."""
+    """Rows to publish, for a FROM clause: the staging table if the write mode needs one, else a query of `raw`."""
     return f"`{staged}`" if contract.mode.needs_stage else f"(\n{stage(contract, raw)}\n)"
 
 

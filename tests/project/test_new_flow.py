@@ -35,6 +35,8 @@ PARTS = (
     "compile.py",
     "pipeline.json",
     "goldline.yaml",
+    "pyproject.toml",
+    "tests",
     "README.md",
 )
 MANY = re.MULTILINE | re.DOTALL
@@ -114,6 +116,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
 def test_a_new_flow_is_a_folder_a_function_and_a_boolean(copy: Copy) -> None:
     # The checks, of which the contract's own tests are one, and the picture
     assert "no findings" in copy.python("compile.py")
+    copy.python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_layers.py")
     picture = (copy.folder / "README.md").read_text(encoding="utf-8")
     for task in ("land_reviews", "stg_reviews", "agg_ratings"):
         assert task in picture

@@ -185,6 +185,17 @@ def test_a_wrong_edge_is_refused_with_what_was_expected(sources: tuple[Published
 
 
 @pytest.mark.usefixtures("shop")
+def test_a_fifth_source_is_refused(tmp_path: Path) -> None:
+    names = [f"silver.stg_{each}" for each in "abcde"]
+    select = " union all ".join(f"select * from {name}" for name in names)
+    (tmp_path / "shop" / "mart_orders.sql").write_text(select, encoding="utf-8")
+    with pytest.raises(
+        GraphError, match=r"sql/shop/mart_orders\.sql reads 5 tables, build_table takes 4 sources at most"
+    ):
+        table("shop/mart_orders", "a run", *(exported(name) for name in names))
+
+
+@pytest.mark.usefixtures("shop")
 def test_what_is_read_as_last_published_needs_no_edge_and_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
     stg_orders = orders.table()
     read = PublishedTable(table=stg_orders.table, columns=stg_orders.columns)

@@ -55,7 +55,7 @@ class Loaded:
     late: list[datetime.date] = field(default_factory=list)  # days too old for this run's headways
 
     def add(self, rows: Mapping[str, int], days: int) -> None:
-        """Add the rows, by table, and the days of a month."""
+        """Count in a month: its rows by table, and its number of days."""
         self.days += days
         for table, count in rows.items():
             self.rows[table] = self.rows.get(table, 0) + count

@@ -190,7 +190,7 @@ def _selected(contract: TableContract) -> tuple[Column, ...]:
 
 
 def machine_statements(contract: TableContract, select: str) -> Iterator[tuple[str, str]]:
-    """Statements that a build makes of a contract and its SELECT: pairs of step and SQL."""
+    """Every statement that a build sends for a contract and its SELECT, with sample dates: pairs of step and SQL."""
     select = select.rstrip().rstrip(";")
     raw, stage = stage_name("raw", contract), stage_name("stage", contract)
     audited = f"(\n{select}\n)" if contract.mode.is_view else statements.to_publish(contract, raw, stage)

@@ -38,7 +38,7 @@ class Unknown:
 
 
 class Condition:
-    """Condition, parsed by recursive descent: or, and, not, comparison, operand."""
+    """Condition of a task in the spec, parsed when made, by recursive descent: or, and, not, comparison, operand."""
 
     def __init__(self, text: str) -> None:
         self.tokens: list[tuple[str, str]] = []
