@@ -92,21 +92,9 @@ def _fate(then: Sale) -> st.SearchStrategy[Sale]:
 
 
 def visit(ended: date, customer: str, *, abandons: bool) -> Visit:
-    """A visit that was over on that day."""
+    """A visit that was over on that day: the columns that the features read as published."""
     moment = datetime.combine(ended, time(0), UTC)
-    numbers = dict.fromkeys(("events", "pages", "searches", "purchases", "revenue", "duration_seconds"), 0)
-    return {
-        **numbers,
-        "visitor_id": f"v{customer}",
-        "customer_id": customer,
-        "cart_additions": int(abandons),
-        "is_bounce": not abandons,
-        "converted": False,
-        "session_date": ended,
-        "started_at": moment,
-        "ended_at": moment,
-        "_loaded_date": ended,
-    }
+    return {"customer_id": customer, "ended_at": moment, "cart_additions": int(abandons), "converted": False}
 
 
 def visits(ended: st.SearchStrategy[date]) -> st.SearchStrategy[list[Visit]]:
@@ -133,8 +121,7 @@ def executor() -> Executor:
 def features(sales: Sequence[Sale], sql: str = FEATURES, seen: Sequence[Visit] = ()) -> list[Row]:
     """By customer, in order; the label, if there is one, last."""
     rows = [{**s, "sale_id": f"s{i:02}"} for i, s in enumerate(sales)]
-    sessions = [{**v, "session_id": f"v{i:02}"} for i, v in enumerate(seen)]
-    found = executor().select(sql, {"gold.fct_sales": rows, "gold.fct_sessions": sessions}, CUTOFF).rows
+    found = executor().select(sql, {"gold.fct_sales": rows, "gold.fct_sessions": seen}, CUTOFF).rows
     return sorted(found, key=lambda row: str(row["customer_id"]))
 
 
