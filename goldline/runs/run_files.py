@@ -8,7 +8,7 @@ ops/runs/<run id>/tasks/         one record per task (records.py)
 import base64
 import json
 import lzma
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from goldline.contracts.loading import Contract, parse
@@ -23,11 +23,6 @@ class Catalog:
 
     contracts: tuple[Contract, ...]
     views: Mapping[str, str]
-
-    @classmethod
-    def of(cls, contracts: Iterable[Contract], views: Mapping[str, str]) -> "Catalog":
-        """Make a catalog from contracts, and the SELECTs of views by table."""
-        return cls(tuple(contracts), dict(views))
 
     @classmethod
     def parse(cls, text: str) -> "Catalog":

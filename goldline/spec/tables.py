@@ -1,19 +1,24 @@
 """Tables of a project as pipeline.py names them; the edges of the graph must be the tables that their SELECTs read."""
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from kfp import dsl
 
 from goldline import project
 from goldline.contracts.loading import Contract, load_all
 from goldline.contracts.source_contract import SourceContract
 from goldline.contracts.sql import reads
 from goldline.contracts.table_contract import TableContract
+from goldline.runs.ops import TABLES
 from goldline.runs.run_files import Catalog, travelling
 from goldline.spec.task import Task
 
 type Channel = Any  # kfp's placeholder of a task's output, or a constant
+type Inputs = Mapping[str, Channel]
+type Sources = tuple[Published | Loaded, ...]
 
 
 class GraphError(ValueError):
@@ -67,34 +72,44 @@ class Tables:
             after: training task that a prediction waits for, whether it fails or not.
 
         Raises:
-            GraphError: `sources` are not the tables that the SELECT reads, they are more than build_table takes, or
+            GraphError: `sources` are not the tables that the SELECT reads, they are more than the component takes, or
                 there is no such SELECT.
         """
         contract = _table_contract(name)
         if not contract.mode.has_select:
             raise GraphError(f"sql/{name}.yml is of a table that a component loads, expected one with a SELECT")
-        common: dict[str, Any] = {"run": run, "flow": _flow(name), "contract": travelling(contract)}
-        common["select"] = select(name)
-        inputs = {f"source_{i}": s.artifact for i, s in enumerate(sources, 1)}
+        common = {"run": run, "flow": _flow(name), "select": select(name), "contract": travelling(contract)}
         if contract.model is None:
-            _check_sources(name, contract, sources)
-            if len(sources) > (most := sum(each.startswith("source_") for each in self.build_table.inputs)):
-                raise GraphError(
-                    f"sql/{name}.sql reads {len(sources)} tables, build_table takes {most} sources at most"
-                )
-            task = self.build_table.named(contract.name)(**common, **inputs)
-            return Published(contract.table, task.outputs["table"])
+            task = self._build(name, contract, sources, common)
+        else:
+            task = self._predict(name, contract, sources, {**common, "model": contract.model, "value": value})
+            if after is not None:
+                task.after(after)
+            task.ignore_upstream_failure()  # a failed training does not stop the night's predictions with the champion
+        return Published(contract.table, task.outputs["table"])
+
+    def _build(self, name: str, contract: TableContract, sources: Sources, common: Inputs) -> dsl.PipelineTask:
+        _check_sources(name, contract, sources)
+        if len(sources) > (most := sum(each.startswith("source_") for each in self.build_table.inputs)):
+            raise GraphError(f"sql/{name}.sql reads {len(sources)} tables, build_table takes {most} sources at most")
+        inputs = {f"source_{i}": s.artifact for i, s in enumerate(sources, 1)}
+        return self.build_table.named(contract.name)(**common, **inputs)
+
+    def _predict(self, name: str, contract: TableContract, sources: Sources, common: Inputs) -> dsl.PipelineTask:
         if self.predict is None:
             raise GraphError(f"sql/{name}.yml names a model, expected Tables with a component that predicts")
         rows = f"{_flow(name)}/predict_{contract.model}"
         _check_sources(rows, contract, sources)
-        task = self.predict.named(contract.name)(
-            **common, model=contract.model, rows=select(rows), value=value, features=sources[0].artifact
-        )
-        if after is not None:
-            task.after(after)
-        task.ignore_upstream_failure()  # a failed training does not stop the night's predictions with the champion
-        return Published(contract.table, task.outputs["table"])
+        if len(sources) != 1:
+            raise GraphError(f"sql/{rows}.sql reads {len(sources)} tables, expected one table of features")
+        # The same task builds the table, so what its own SELECT reads has no edge but this one.
+        expected = {*TABLES, contract.table, *sources[0].given(()), *_published(contract)}
+        if others := reads(select(name)) - expected:
+            raise GraphError(
+                f"sql/{name}.sql reads {sorted(others)}, expected only ops tables, the source of sql/{rows}.sql, "
+                f"and tables under reads_published in its contract"
+            )
+        return self.predict.named(contract.name)(**common, rows=select(rows), features=sources[0].artifact)
 
 
 @cache
@@ -142,14 +157,19 @@ def catalog() -> Catalog:
     return Catalog(tuple(contracts().values()), {c.table: select(path) for path, c in tables.items() if c.mode.is_view})
 
 
-def _check_sources(name: str, contract: TableContract, sources: tuple[Published | Loaded, ...]) -> None:
-    read = reads(select(name)) - {published.table for published in contract.reads_published}
+def _check_sources(name: str, contract: TableContract, sources: Sources) -> None:
+    read = reads(select(name)) - _published(contract)
     given = frozenset[str]().union(*(s.given(read) for s in sources))
     if given != read:
         raise GraphError(
             f"sql/{name}.sql reads {sorted(read)}, but in the pipeline its sources are {sorted(given)} "
             f"(tables that are read as last published stand under reads_published in its contract)"
         )
+
+
+def _published(contract: TableContract) -> set[str]:
+    """Names of the tables that are read as last published."""
+    return {published.table for published in contract.reads_published}
 
 
 def _flow(path: str) -> str:
