@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     run = commands.add_parser("run", help="run the compiled pipeline on this machine")
+    run.add_argument("--parallel", type=int, metavar="N", help="tasks at a time, at most (default: the processors)")
+    run.add_argument("--isolated", action="store_true", help="a new Python a task, no forks of a warm process")
     _add_parameters(run)
     run.set_defaults(command=_run)
 
@@ -188,7 +190,9 @@ def _run(options: argparse.Namespace) -> int:
     parameters.check(given)
     parameters.refreshed(given.get("full_refresh", ""), _tables())
     _check_sources()
-    return run_here(given, default_home())
+    if options.parallel is not None and options.parallel < 1:
+        raise ValueError(f"--parallel: expected at least 1, got {options.parallel}")
+    return run_here(given, default_home(), parallel=options.parallel, is_isolated=options.isolated)
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,23 +1,20 @@
 """`goldline run`: run the compiled spec on this machine, with progress, a summary and the logs of failed tasks."""
 
-import contextlib
 import json
 import os
 import re
-import select
 import shlex
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 from goldline.local import processes, servers, stack
-from goldline.local.runner import GO
+from goldline.local.runner_process import RunnerProcess, runner_process
 from goldline.local.servers import PROJECT
 from goldline.runs.context import NOT_SIMULATED
 from goldline.spec import compiled as spec
@@ -25,7 +22,6 @@ from goldline.spec.check.given import declared_in
 
 KFP_SAYS = ("Looking for component", "Loading KFP component", "Got executor_input", "Wrote executor output")
 LAST_LINES = 15  # lines of a failed task's log that are shown
-WATCH_SECONDS = 0.5  # between two checks of the servers while tasks print nothing
 # Values on this machine of parameters whose defaults leave them to the environment.
 LOCAL = {"project": PROJECT, "bucket": stack.BUCKET, "simulated_size": "demo"}
 
@@ -50,8 +46,22 @@ class Outcome:
         return [t for t in self.tasks if t["status"] == "failed"]
 
 
-def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = None) -> int:
+def run_here(
+    parameters: Mapping[str, Any],
+    home: Path,
+    out: TextIO | None = None,
+    parallel: int | None = None,
+    *,
+    is_isolated: bool = False,
+) -> int:
     """Run the pipeline on the local stack, keep and print its summary; return 1 if it failed, else 0.
+
+    Args:
+        parameters: the pipeline's.
+        home: the stack's.
+        out: where progress and summary are shown.
+        parallel: tasks at a time, at most; None: as many as there are processors.
+        is_isolated: whether each task is a new Python instead of a fork of a warm process.
 
     Raises:
         ValueError: the run would write into a real Firestore.
@@ -68,8 +78,10 @@ def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = Non
     (folder / "pipeline.json").write_text(text, encoding="utf-8")
     (folder / "arguments.json").write_text(json.dumps(arguments, indent=1), encoding="utf-8")
     start = time.monotonic()
-    with stack.using(home) as use:
-        outcome = _run(folder, use, Progress(out))
+    how = ["--parallel", str(parallel or os.cpu_count() or 1), *(["--isolated"] if is_isolated else [])]
+    # It imports while the stack starts.
+    with runner_process(home, folder, how) as process, stack.using(home) as use:
+        outcome = _follow(process, folder, use, Progress(out))
         summary = _summary(use.addresses, outcome, round(time.monotonic() - start, 1), str(arguments["bucket"]))
     _keep(folder, summary)
     _show(summary, outcome, folder, out)
@@ -133,39 +145,26 @@ class Progress:
         self._out.flush()
 
 
-def _run(folder: Path, use: stack.Use, progress: Progress) -> Outcome:
+def _follow(process: RunnerProcess, folder: Path, use: stack.Use, progress: Progress) -> Outcome:
+    """Let the runner begin, and follow it to its end."""
     outcome = Outcome()
-    with _runner(folder, use.environment) as process:
-        for line in _lines(process, lambda: _abort_if_dead(use, process, outcome)):
-            event = json.loads(line)
-            _note(event, outcome, progress)
-            if event.get("status") == "failed":
-                _revive_dead(use, outcome)
-                _order(process, GO)
-        code = process.wait()
+    process.order(begin=dict(use.environment))
+    for event in process.events(lambda: _abort_if_dead(use, process, outcome)):
+        _note(event, outcome, progress)
+        if event.get("status") == "failed":
+            _revive_dead(use, outcome)
+            process.order(go_on=True)
+    code = process.wait()
     outcome.run_id = next((p.name for p in sorted((folder / "artifacts").glob("*"))), folder.name)
     if code and not outcome.failed and not outcome.verdict:
         outcome.error = f"the runner ended with {code}:\n{processes.last_lines(folder / 'runner.log')}"
     return outcome
 
 
-def _lines(process: subprocess.Popen[bytes], meanwhile: Callable[[], None]) -> Iterator[bytes]:
-    """Lines that a process prints; `meanwhile` is called after each WATCH_SECONDS without output."""
-    assert process.stdout  # noqa: S101, it is a pipe
-    rest = b""
-    while True:
-        while not select.select([process.stdout], [], [], WATCH_SECONDS)[0]:
-            meanwhile()
-        if not (chunk := os.read(process.stdout.fileno(), 65536)):
-            return
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
-
-
-def _abort_if_dead(use: stack.Use, process: subprocess.Popen[bytes], outcome: Outcome) -> None:
-    """End the running task if a server died, and name the server; the task would retry for minutes."""
+def _abort_if_dead(use: stack.Use, process: RunnerProcess, outcome: Outcome) -> None:
+    """End the running tasks if a server died, and name the server; they would retry for minutes."""
     if _dead(use, outcome):
-        _order(process, str(outcome.error).encode())
+        process.order(abort=str(outcome.error))
 
 
 def _revive_dead(use: stack.Use, outcome: Outcome) -> None:
@@ -179,33 +178,6 @@ def _dead(use: stack.Use, outcome: Outcome) -> list[str]:
         logs = ", ".join(os.path.relpath(use.home / "logs" / f"{name}.log") for name in dead)
         outcome.error = f"the local stack's server died in mid-run: {', '.join(dead)} (its log: {logs})"
     return dead
-
-
-def _order(process: subprocess.Popen[bytes], order: bytes) -> None:
-    assert process.stdin  # noqa: S101, it is a pipe
-    with contextlib.suppress(BrokenPipeError):  # the runner has ended; its exit code says why
-        process.stdin.write(order + b"\n")
-        process.stdin.flush()
-
-
-@contextlib.contextmanager
-def _runner(folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the process that runs the spec, in a group of its own; it is killed with its tasks when the block ends."""
-    with (folder / "runner.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "goldline.local.runner", str(folder)],
-            stdin=subprocess.PIPE,  # its end tells the runner that this process has ended
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, **environment, "PYTHONWARNINGS": "ignore"},
-        )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _note(event: dict[str, Any], outcome: Outcome, progress: Progress) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from goldline.local import processes, servers
+from goldline.local.fork_server import SETTINGS, SOCKET
 from goldline.local.servers import HOST, PROJECT
 from goldline.privacy.pseudonym import KEY_FILE, make_key_file
 
@@ -301,13 +302,22 @@ def keep(home: Path) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)  # ignored by default, and then never pending
     if (stack := Stack.start(home)) is None:
         return 0  # another process was faster
+    forker = _start_fork_server(home)
     while signal.sigwait(signals) == signal.SIGCHLD:
         if dead := stack.dead():
             sys.stderr.write(f"{', '.join(dead)} died and is started again\n")
             stack.revive()
     with _alone(home):
+        processes.stop(forker)
         stack.stop()
     return 0
+
+
+def _start_fork_server(home: Path) -> "subprocess.Popen[bytes]":
+    """Start the process whose forks spare runs their imports. Until it is ready, and without it, they import."""
+    (home / SOCKET).unlink(missing_ok=True)  # of one that was killed
+    command = [sys.executable, "-m", "goldline.local.fork_server", str(home)]
+    return processes.start(command, home / "logs" / "fork_server.log", SETTINGS)
 
 
 @contextlib.contextmanager

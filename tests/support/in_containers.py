@@ -47,4 +47,4 @@ if __name__ == "__main__":
     os.umask(0)  # kfp makes the folders of artifacts, the container's user writes into them
     ContainerTasks.image = sys.argv[2]
     spec_run.Tasks = ContainerTasks  # type: ignore[misc]
-    sys.exit(spec_run.run(Path(sys.argv[1])))
+    sys.exit(spec_run.run(Path(sys.argv[1]), 1, is_isolated=True))

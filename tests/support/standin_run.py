@@ -13,8 +13,7 @@ from typing import Any
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client as StorageClient
 
-from goldline.local import laptop_run as run_here
-from goldline.local.runner import GO
+from goldline.local.runner_process import runner_process
 from tests.support.standin import Json
 from tests.support.standin_vertex import Script, now
 
@@ -63,16 +62,13 @@ class Execution:
                 job["error"] = {"code": 9, "message": "The DAG failed because some tasks failed."}
 
     def _run(self) -> None:
-        with run_here._runner(self.folder, self.environment) as process, process:
-            assert process.stdout
-            assert process.stdin
-            for line in process.stdout:
-                event = json.loads(line)
+        with runner_process(self.folder, self.folder) as process:
+            process.order(begin=dict(self.environment))
+            for event in process.events():
                 with self.lock:
                     self._note(event)
                 if event.get("status") == "failed":
-                    process.stdin.write(GO + b"\n")
-                    process.stdin.flush()
+                    process.order(go_on=True)
             code = process.wait()
         with self.lock:
             self.state = "PIPELINE_STATE_FAILED" if code else "PIPELINE_STATE_SUCCEEDED"

@@ -13,6 +13,7 @@ import duckdb
 import grpc
 import uvicorn
 from local_bigquery.engine import database
+from local_bigquery.engine.database import quote
 from local_bigquery.grpc import server as grpc_server
 from local_bigquery.jobs import runner
 
@@ -73,12 +74,13 @@ def interrupt() -> None:
 
 
 def close() -> None:
-    """Interrupt all jobs and write the write-ahead log into the database."""
+    """Interrupt all jobs, and write the write-ahead logs into the databases: that of jobs and each lake's catalog."""
     interrupt()
-    try:
-        database.execute("CHECKPOINT emulator")
-    except duckdb.Error as error:  # a job still writes; the next start reads the write-ahead log
-        _log.warning("no checkpoint: %s", error)
+    for name in ("emulator", *(f"__ducklake_metadata_{project_id}" for project_id in list(database._attached))):
+        try:
+            database.execute(f"CHECKPOINT {quote(name)}")
+        except duckdb.Error as error:  # a job still writes; the next start reads the write-ahead log
+            _log.warning("no checkpoint: %s", error)
 
 
 def stop(signum: int, frame: FrameType | None) -> None:
@@ -95,6 +97,7 @@ def leave(code: int) -> None:
 def install() -> None:
     """Replace grpc.server.start and uvicorn.run; set the signal handlers."""
     require(runner, "_running")
+    require(database, "_attached")
     replace(grpc_server, "start", start_grpc)
     replace(uvicorn, "run", serve)
     for signum in (signal.SIGTERM, signal.SIGINT):

@@ -268,14 +268,23 @@ def test_a_server_that_dies_in_mid_run_is_named_and_the_run_recorded(
     assert place.content() == published
 
 
+def _writes_into(folder: Path, process: Path) -> bool:
+    """Whether a process of /proc, a fork perhaps, whose command line is its server's, logs into a run's folder."""
+    try:
+        return str(folder) in f"{(process / 'fd' / '2').readlink()} {command_line(int(process.name))}"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_no_task_outlives_a_run_that_is_ended(
     place: Place, first: subprocess.CompletedProcess[str], ending: signal.Signals
 ) -> None:
     with place.running() as process:
         folder = place.wait_for_task(process, "export_firestore" if ending == signal.SIGKILL else "prepare_run")
+        wait_until(lambda: any(_writes_into(folder, p) for p in Path("/proc").glob("[0-9]*")))
         process.send_signal(ending)
         process.communicate(timeout=SECONDS)
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[ending]
-    wait_until(lambda: not any(str(folder) in command_line(int(p.name)) for p in Path("/proc").glob("[0-9]*")))
+    wait_until(lambda: not any(_writes_into(folder, p) for p in Path("/proc").glob("[0-9]*")))
     assert stack.running(place.home)  # the stack was not this run's own
