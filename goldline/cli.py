@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from goldline.spec.compiled import load
 
 if TYPE_CHECKING:
+    from goldline.local.laptop_run import How
     from goldline.vertex.cloud_run import CloudRun
 
 TYPES: Mapping[str, Callable[[str], Any]] = {"STRING": str, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
@@ -53,9 +54,23 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the compiled pipeline on this machine")
     run.add_argument("--parallel", type=int, metavar="N", help="tasks at a time, at most (default: the processors)")
-    run.add_argument("--isolated", action="store_true", help="a new Python a task, no forks of a warm process")
+    run.add_argument("--isolated", action="store_true", help="a new Python a task, one task at a time")
+    run.add_argument(
+        "--select",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="TASK",
+        help="only these: fct_x, with all before (+fct_x) or after it (fct_x+), a flow (@x), what changed (modified+)",
+    )
     _add_parameters(run)
     run.set_defaults(command=_run)
+
+    resume = commands.add_parser("resume", help="take up a failed run: the tasks that failed, and all after them")
+    resume.add_argument("--run", default="latest", help="folder of the run below .goldline/runs (default: the latest)")
+    resume.add_argument("--parallel", type=int, metavar="N", help="tasks at a time, at most (default: the processors)")
+    resume.add_argument("--isolated", action="store_true", help="a new Python a task, one task at a time")
+    resume.set_defaults(command=_resume)
 
     retry = commands.add_parser("retry", help="run one task of an earlier run again")
     retry.add_argument("task", help="name of the task, such as stg_orders")
@@ -188,11 +203,25 @@ def _run(options: argparse.Namespace) -> int:
 
     given = _given(options)
     parameters.check(given)
-    parameters.refreshed(given.get("full_refresh", ""), _tables())
     _check_sources()
+    if refreshed := given.get("full_refresh"):
+        parameters.refreshed(refreshed, _tables())
+    return run_here(given, default_home(), how=_how(options, options.select))
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from goldline.local.laptop_run import resume
+    from goldline.local.stack import default_home
+
+    return resume(default_home(), options.run, how=_how(options))
+
+
+def _how(options: argparse.Namespace, select: Sequence[str] = ()) -> "How":
+    from goldline.local.laptop_run import How
+
     if options.parallel is not None and options.parallel < 1:
         raise ValueError(f"--parallel: expected at least 1, got {options.parallel}")
-    return run_here(given, default_home(), parallel=options.parallel, is_isolated=options.isolated)
+    return How(options.parallel, options.isolated, select)
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
@@ -258,7 +287,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _tables() -> list[str]:
-    """Names of all tables; a wrong contract is refused on the way."""
+    """Names of all tables."""
     from goldline.contracts.loading import load_all
     from goldline.contracts.table_contract import TableContract
     from goldline.project import sql_folder

@@ -7,16 +7,17 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
 from goldline.local import processes, servers, stack
 from goldline.local.runner_process import RunnerProcess, runner_process
+from goldline.local.selection import Plan, Tasks, earlier_results, results_of
 from goldline.local.servers import PROJECT
-from goldline.runs.context import NOT_SIMULATED
+from goldline.runs.context import NOT_SIMULATED, PARTIAL, RETRY
 from goldline.spec import compiled as spec
 from goldline.spec.check.given import declared_in
 
@@ -37,6 +38,7 @@ class Outcome:
 
     run_id: str = ""
     tasks: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     error: str | None = None
     verdict: str | None = None
 
@@ -46,25 +48,35 @@ class Outcome:
         return [t for t in self.tasks if t["status"] == "failed"]
 
 
-def run_here(
-    parameters: Mapping[str, Any],
-    home: Path,
-    out: TextIO | None = None,
-    parallel: int | None = None,
-    *,
-    is_isolated: bool = False,
-) -> int:
+@dataclass(frozen=True)
+class How:
+    """How a run executes its tasks.
+
+    Attributes:
+        parallel: tasks at a time, at most; None: as many as there are processors, one if they are isolated.
+        is_isolated: whether each task is a new Python instead of a fork of a warm process.
+        select: words that select the tasks, as goldline.local.selection says; none: all.
+    """
+
+    parallel: int | None = None
+    is_isolated: bool = False
+    select: Sequence[str] = ()
+
+    @property
+    def options(self) -> list[str]:
+        """Options of the runner's command line."""
+        count = self.parallel or (1 if self.is_isolated else os.cpu_count() or 1)
+        return ["--parallel", str(count), *(["--isolated"] if self.is_isolated else [])]
+
+
+AS_USUAL = How()
+
+
+def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = None, how: How = AS_USUAL) -> int:
     """Run the pipeline on the local stack, keep and print its summary; return 1 if it failed, else 0.
 
-    Args:
-        parameters: the pipeline's.
-        home: the stack's.
-        out: where progress and summary are shown.
-        parallel: tasks at a time, at most; None: as many as there are processors.
-        is_isolated: whether each task is a new Python instead of a fork of a warm process.
-
     Raises:
-        ValueError: the run would write into a real Firestore.
+        ValueError: the run would write into a real Firestore, or a word of `select` names nothing.
     """
     out = out or sys.stdout
     text = spec.fresh(out)
@@ -74,14 +86,59 @@ def run_here(
         raise ValueError(
             "GOLDLINE_FIRESTORE=real only reads: add --simulated-size none, or the simulators would write into it"
         )
+    plan = _selected(json.loads(text), how.select, home, arguments) if how.select else None
+    if plan and not plan.components:
+        out.write("nothing is selected\n")
+        return 0
     folder = _new_folder(home)
     (folder / "pipeline.json").write_text(text, encoding="utf-8")
     (folder / "arguments.json").write_text(json.dumps(arguments, indent=1), encoding="utf-8")
+    return _run(home, folder, plan, {PARTIAL: "1"} if plan else {}, how, out)
+
+
+def resume(home: Path, run: str = "latest", out: TextIO | None = None, how: How = AS_USUAL) -> int:
+    """Take up a failed run: execute the tasks that did not succeed, with its spec and parameters; exit code 0 or 1.
+
+    Args:
+        home: folder of the stack.
+        run: name of the run's folder in `home`/runs.
+        out: stream for progress and summary; None: standard output.
+        how: how tasks are executed; `select` is not used.
+
+    Raises:
+        ValueError: there is no such run, or all its tasks succeeded.
+    """
+    folder = (home / "runs" / run).resolve()
+    if not (folder / "pipeline.json").exists():
+        raise ValueError(f"there is no run {run} in {home / 'runs'}")
+    summary = folder / "summary.json"
+    if summary.exists() and json.loads(summary.read_text(encoding="utf-8"))["status"] == "succeeded":
+        raise ValueError(f"the run {folder.name} succeeded: there is nothing to resume")
+    tasks = Tasks.of(json.loads((folder / "pipeline.json").read_text(encoding="utf-8")))
+    done = results_of(folder)
+    last = {name for name in tasks.always if tasks.before[name]}  # they follow the others
+    plan = tasks.plan(tasks.flow.keys() - done.keys() | last, done)
+    return _run(home, folder, plan, {RETRY: datetime.now(UTC).isoformat()}, how, out or sys.stdout)
+
+
+def _selected(content: Mapping[str, Any], words: Sequence[str], home: Path, arguments: Mapping[str, Any]) -> Plan:
+    tasks = Tasks.of(content)
+    earlier = earlier_results(home / "runs", arguments)
+    chosen = tasks.selected(words, earlier)
+    return tasks.plan(chosen | tasks.always if chosen else chosen, earlier)
+
+
+def _run(home: Path, folder: Path, plan: Plan | None, marks: Mapping[str, str], how: How, out: TextIO) -> int:
+    if plan:
+        (folder / "plan.json").write_text(json.dumps(asdict(plan), indent=1), encoding="utf-8")
+    arguments = json.loads((folder / "arguments.json").read_text(encoding="utf-8"))
     start = time.monotonic()
-    how = ["--parallel", str(parallel or os.cpu_count() or 1), *(["--isolated"] if is_isolated else [])]
     # It imports while the stack starts.
-    with runner_process(home, folder, how) as process, stack.using(home) as use:
-        outcome = _follow(process, folder, use, Progress(out))
+    with runner_process(home, folder, how.options) as process, stack.using(home) as use:
+        outcome = _follow(process, folder, use, Progress(out), marks)
+        if plan and outcome.skipped and not outcome.failed:
+            needy = ", ".join(outcome.skipped)
+            outcome.error = f"nothing is there yet for {needy} to read: select what makes it too, +{outcome.skipped[0]}"
         summary = _summary(use.addresses, outcome, round(time.monotonic() - start, 1), str(arguments["bucket"]))
     _keep(folder, summary)
     _show(summary, outcome, folder, out)
@@ -108,7 +165,7 @@ def retry(home: Path, task: str, run: str = "latest") -> int:
     content = json.loads((found[-1] / "command.json").read_text(encoding="utf-8"))
     with stack.using(home) as use:
         environment = {**os.environ, **use.environment, **content["environment"]}
-        environment["GOLDLINE_RETRY"] = datetime.now(UTC).isoformat()
+        environment[RETRY] = datetime.now(UTC).isoformat()
         log = found[-1] / f"retry-{datetime.now(UTC):%H%M%S}.txt"
         with log.open("wb") as file:
             done = subprocess.run(
@@ -145,10 +202,12 @@ class Progress:
         self._out.flush()
 
 
-def _follow(process: RunnerProcess, folder: Path, use: stack.Use, progress: Progress) -> Outcome:
+def _follow(
+    process: RunnerProcess, folder: Path, use: stack.Use, progress: Progress, marks: Mapping[str, str]
+) -> Outcome:
     """Let the runner begin, and follow it to its end."""
     outcome = Outcome()
-    process.order(begin=dict(use.environment))
+    process.order(begin={**use.environment, **marks})
     for event in process.events(lambda: _abort_if_dead(use, process, outcome)):
         _note(event, outcome, progress)
         if event.get("status") == "failed":
@@ -188,6 +247,7 @@ def _note(event: dict[str, Any], outcome: Outcome, progress: Progress) -> None:
             outcome.tasks.append(event)
             progress.ended(event["task"], event["status"], event["seconds"])
         case "skipped":
+            outcome.skipped.append(event["task"])
             progress.skipped(event["task"])
         case "failed":
             outcome.verdict = event["error"]

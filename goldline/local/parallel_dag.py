@@ -6,7 +6,7 @@ failed task skips those that need it unless they ignore failures, exit tasks com
 starts once all tasks that it depends on have ended, as on Vertex AI.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +32,7 @@ class ParallelDag:
         common: the arguments that kfp hands on to each task.
         skipped: called with the name of a task that is not run, since one before it failed.
         order: of tasks that are ready at once.
+        executes: whether a component, or one inside it, is to be executed at all.
     """
 
     tasks: dict[str, Any]
@@ -39,6 +40,7 @@ class ParallelDag:
     common: dict[str, Any]
     skipped: Callable[[str], None]
     order: Callable[[Iterable[str]], list[str]] = sorted
+    executes: Callable[[str], bool] = lambda _: True
     failed: set[str] = field(default_factory=set)
 
     def run(self) -> bool:
@@ -67,9 +69,13 @@ class ParallelDag:
                         self._end(name, future.result())
                         _release(waiting, name)
 
-    def _execute(self, name: str) -> Result:
-        """Run a task, a sub-pipeline, or nothing where its condition does not hold."""
+    def _execute(self, name: str) -> Result | None:
+        """Run a task, a sub-pipeline, or nothing where its condition does not hold; None: it has nothing to work on."""
         task = self.tasks[name]
+        if _lacks_inputs(task, self.store):
+            if self.executes(task.component_ref.name):
+                return None
+            return {}, status.Status.SUCCESS
         condition = task.trigger_policy.condition
         if condition and not kfp_dag.ConditionEvaluator.evaluate_condition(condition, self.store):
             return {}, status.Status.SUCCESS
@@ -106,19 +112,13 @@ class ParallelDag:
         return bool(task.trigger_policy.strategy == COMPLETED and kfp_dag._has_task_final_status_input(task))
 
 
-def install(skipped: Callable[[str], None], order: Callable[[Iterable[str]], list[str]] = sorted) -> None:
-    """Put `run_dag` in the place of kfp's own, for the rest of this process.
-
-    Args:
-        skipped: called with the name of each task that is not run, since one before it failed.
-        order: order of tasks that are ready at once.
-    """
-    kfp_dag.run_enhanced_dag = partial(run_dag, skipped, order)
+def install(**settings: Any) -> None:  # noqa: ANN401
+    """Put `run_dag` in the place of kfp's own, for the rest of this process; the settings are ParallelDag's."""
+    kfp_dag.run_enhanced_dag = partial(run_dag, settings)
 
 
 def run_dag(
-    skipped: Callable[[str], None],
-    order: Callable[[Iterable[str]], list[str]],
+    settings: Mapping[str, Any],
     *,
     dag_component_spec: Any,  # noqa: ANN401, kfp has no types
     dag_arguments: dict[str, Any],
@@ -132,10 +132,31 @@ def run_dag(
     store = io.IOStore(parent=parent_io_store)
     for key, value in values.items():
         store.put_parent_input(key, value)
-    if not ParallelDag(dict(dag_component_spec.dag.tasks), store, common, skipped, order).run():
+    if not ParallelDag(dict(dag_component_spec.dag.tasks), store, common, **settings).run():
         return {}, status.Status.FAILURE
-    outputs = OrchestratorUtils.get_dag_outputs(dag_outputs_spec=dag_component_spec.dag.outputs, io_store=store)
+    try:
+        outputs = OrchestratorUtils.get_dag_outputs(dag_outputs_spec=dag_component_spec.dag.outputs, io_store=store)
+    except ValueError:  # of a task that was left out, and has no earlier results; who needs them says so
+        outputs = {}
     return outputs, status.Status.SUCCESS
+
+
+def _lacks_inputs(task: Any, store: io.IOStore) -> bool:  # noqa: ANN401
+    """Whether a task needs what an earlier one did not make.
+
+    That one failed, and the task ignores failures before it (`.ignore_upstream_failure()`); or it was left out.
+    kfp.local starts the task all the same, and crashes where it looks for it.
+    """
+    made = [i.task_output_artifact for i in task.inputs.artifacts.values() if i.HasField("task_output_artifact")]
+    given = [i.task_output_parameter for i in task.inputs.parameters.values() if i.HasField("task_output_parameter")]
+    wanted = [(m.producer_task, m.output_artifact_key) for m in made]
+    wanted += [(g.producer_task, g.output_parameter_key) for g in given]
+    try:
+        for producer, key in wanted:
+            store.get_task_output(producer, key)
+    except ValueError:
+        return True
+    return False
 
 
 def _release(waiting: dict[str, set[str]], ended: str) -> None:

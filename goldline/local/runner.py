@@ -29,11 +29,14 @@ from typing import Any, BinaryIO, Protocol
 
 from goldline.local import fork_server
 from goldline.local.fork_server import SOCKET, Request
+from goldline.local.selection import Plan
 from goldline.local.task_order import Slots, chain_lengths
 
 # Placeholders that kfp.local does not fill in.
 CREATED = "{{$.pipeline_job_create_time_utc}}"
 SCHEDULED = "{{$.pipeline_job_schedule_time_utc}}"
+PLAN = "plan.json"  # in the run's folder, where not all of its tasks are executed
+JOB = "job.json"  # the run's name and the time of its first start, which a run that is taken up again keeps
 EXECUTOR = "kfp.dsl.executor_main"  # module that runs a lightweight component
 NOT_SCHEDULED = "1970-01-01T00:00:00Z"
 
@@ -90,12 +93,13 @@ class Tasks:
         self.is_isolated = is_isolated
         self.environment: Mapping[str, str] = {}
         self.ranks: Mapping[str, int] = {}
+        self.plan: Plan | None = None
         self._cwd = str(Path.cwd())
         self._slots = Slots(parallel)
         self._here = threading.local()
         self._lock = threading.Lock()
         self._running: dict[str, RunningTask] = {}
-        self._count = 0
+        self._count = len(list((folder / "tasks").glob("*")))  # those of a run that is taken up again
         self._looked_after = threading.Semaphore(0)
 
     def execute(self, plain: Callable[..., Any], **arguments: Any) -> Any:  # noqa: ANN401
@@ -103,9 +107,8 @@ class Tasks:
         from kfp.local.status import Status
 
         name = arguments["task_name"].replace("-", "_")
-        if _lacks_artifacts(arguments["task_spec"], arguments["io_store"]):
-            self.teller.tell("skipped", task=name)
-            return {}, Status.FAILURE
+        if self.plan and not self.plan.executes(arguments["task_spec"].component_ref.name):
+            return _earlier_outputs(self.plan, arguments), Status.SUCCESS
         spec = type(arguments["task_spec"])()
         spec.CopyFrom(arguments["task_spec"])
         spec.ClearField("retry_policy")
@@ -178,18 +181,16 @@ class Tasks:
                 del self._running[name]
 
 
-def _lacks_artifacts(task_spec: Any, io_store: Any) -> bool:  # noqa: ANN401, kfp has no types
-    """Whether a task that ignores failures before it (`.ignore_upstream_failure()`) has nothing to work on.
+def _earlier_outputs(plan: Plan, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Outputs of a task that is left out, as it last made them; none if it never ran."""
+    from kfp.local import executor_input_utils, executor_output_utils
 
-    kfp.local starts it all the same and crashes where it looks for what the failed task did not make.
-    """
-    for source in task_spec.inputs.artifacts.values():
-        if made := source.task_output_artifact.producer_task:
-            try:
-                io_store.get_task_output(made, source.task_output_artifact.output_artifact_key)
-            except ValueError:
-                return True
-    return False
+    if (folder := plan.results.get(arguments["task_name"])) is None:
+        return {}
+    component = arguments["components"][arguments["task_spec"].component_ref.name]
+    given = executor_input_utils.construct_executor_input(component, {}, folder, block_input_artifact=False)
+    outputs: dict[str, Any] = executor_output_utils.get_outputs_for_task(given, component)
+    return outputs
 
 
 def filled(spec: str, created: datetime) -> str:
@@ -216,6 +217,8 @@ def run(folder: Path, parallel: int, *, is_isolated: bool) -> int:
 
     text = (folder / "pipeline.json").read_text(encoding="utf-8")
     tasks.ranks = chain_lengths(json.loads(text))
+    if (file := folder / PLAN).exists():
+        tasks.plan = Plan(**json.loads(file.read_text(encoding="utf-8")))
     arguments = json.loads((folder / "arguments.json").read_text(encoding="utf-8"))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "artifacts"), raise_on_error=True)
     orders = os.fdopen(os.dup(0), "rb")  # never closed: the thread that reads it holds its lock
@@ -223,13 +226,26 @@ def run(folder: Path, parallel: int, *, is_isolated: bool) -> int:
         return 1  # our parent has ended
     tasks.environment = json.loads(begin)["begin"]
     threading.Thread(target=_obey, args=(orders, tasks), daemon=True).start()
-    with (folder / "kfp.log").open("w", encoding="utf-8") as chatter, redirect_stdout(chatter):
+    created = _name_job(folder / JOB, json.loads(text)["pipelineInfo"]["name"])
+    with (folder / "kfp.log").open("a", encoding="utf-8") as chatter, redirect_stdout(chatter):
         try:
-            components.load_component_from_text(filled(text, datetime.now(UTC)))(**arguments)
+            components.load_component_from_text(filled(text, created))(**arguments)
         except RuntimeError as error:
             teller.tell("failed", error=_plain(str(error)))
             return 1
     return 0
+
+
+def _name_job(file: Path, pipeline: str) -> datetime:
+    """Name the job, as kfp does, or as it was named before; the time of its first start."""
+    from kfp.local import executor_input_utils
+
+    if not file.exists():
+        name = executor_input_utils.get_local_pipeline_resource_name(pipeline)
+        file.write_text(json.dumps({"name": name, "created": datetime.now(UTC).isoformat()}), encoding="utf-8")
+    job = json.loads(file.read_text(encoding="utf-8"))
+    executor_input_utils.get_local_pipeline_resource_name = lambda _: job["name"]
+    return datetime.fromisoformat(job["created"])
 
 
 def _prepare_kfp(tasks: Tasks, teller: Teller) -> None:
@@ -242,7 +258,10 @@ def _prepare_kfp(tasks: Tasks, teller: Teller) -> None:
     plain = task_executor.execute_single_task
     task_executor.execute_single_task = lambda **arguments: tasks.execute(plain, **arguments)
     subprocess_task_handler.run_local_subprocess = tasks.run_command
-    parallel_dag.install(lambda task: teller.tell("skipped", task=task.replace("-", "_")))
+    parallel_dag.install(
+        skipped=lambda task: teller.tell("skipped", task=task.replace("-", "_")),
+        executes=lambda component: tasks.plan is None or tasks.plan.executes(component),
+    )
     # They change `print` and the root logger for the time of a task, which threads must not do to each other.
     logging_utils.indented_print = nullcontext
     logging_utils.local_logger_context = nullcontext

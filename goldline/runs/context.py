@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict
 EPOCH = datetime.date(1970, 1, 1)
 EVERYTHING = "all"
 NOT_SIMULATED = "none"
+# Variables that the laptop's commands set for tasks: `goldline retry` and `resume` the time, a run of selected tasks 1.
+RETRY, PARTIAL = "GOLDLINE_RETRY", "GOLDLINE_PARTIAL"
 
 
 class RunPlace(BaseModel):

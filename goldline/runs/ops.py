@@ -127,13 +127,14 @@ class Prediction(OpsRow):
     loaded_at: datetime.datetime = Field(description="When the predictions were made, the same for all of a run.")
 
 
-TABLES: Mapping[str, tuple[Column, ...]] = {
-    "ops.commits": Commit.columns(),
-    "ops.runs": RunRow.columns(),
-    "ops.tables": TableRow.columns(),
-    "ops.checks": CheckRow.columns(),
-    "ops.models": ModelRow.columns(),
-    "ops.predictions": Prediction.columns(),
+ROWS: Mapping[str, type[OpsRow]] = {
+    "ops.commits": Commit,
+    "ops.runs": RunRow,
+    "ops.tables": TableRow,
+    "ops.checks": CheckRow,
+    "ops.models": ModelRow,
+    "ops.predictions": Prediction,
 }
+TABLES: Mapping[str, tuple[Column, ...]] = {name: row.columns() for name, row in ROWS.items()}
 # DATE column that a table is partitioned by (daily), where a night brings more than a few rows.
 PARTITIONED_BY: Mapping[str, str] = {"ops.predictions": "as_of"}

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from goldline.lake import Lake
-from goldline.runs.context import RunContext
+from goldline.runs.context import PARTIAL, RETRY, RunContext
 
 LOG = logging.getLogger(__name__)
 ERROR_LENGTH = 2000
@@ -138,8 +138,13 @@ def record_of(run: RunContext, name: str) -> Record | None:
 
 
 def retry_marker() -> str:
-    """Marker that `goldline retry` sets, so that a task does its work again; empty in a normal run."""
-    return os.environ.get("GOLDLINE_RETRY", "")
+    """Marker of `goldline retry` and `goldline resume`, so that a task does its work again; empty in a normal run."""
+    return os.environ.get(RETRY, "")
+
+
+def is_partial() -> bool:
+    """Whether only some of the tasks were selected: such a run finishes the date of no flow."""
+    return PARTIAL in os.environ
 
 
 def now() -> datetime.datetime:

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from google.api_core.exceptions import GoogleAPICallError
+from google.cloud import bigquery
 from pydantic import BaseModel
 
 from goldline.lake import Lake, LakeError
 from goldline.landing.sweep import sweep
 from goldline.runs import ops
 from goldline.runs.context import RunContext, RunPlace
-from goldline.runs.records import ModelResult, Record, TableResult, now
+from goldline.runs.records import ModelResult, Record, TableResult, is_partial, now, retry_marker
 from goldline.runs.run_files import load_context
 from goldline.runs.settings import Settings
 from goldline.warehouse.jobs import JobError, Jobs
@@ -139,15 +140,23 @@ def _write_ops(
         ensure_dataset(jobs.client, place, "ops")
         ensure_plain(jobs.client, "ops.runs", ops.RunRow.columns(), place)
     for name, content in rows.items():
-        dumped = [row.model_dump(mode="json") for row in content]
+        known = _known(jobs, place, name, summary.run_id) if retry_marker() else []
+        dumped = [row.model_dump(mode="json") for row in content if row not in known]
         jobs.append(name.replace(".", "_"), dumped, place.table(name), fields(ops.TABLES[name]))
+
+
+def _known(jobs: Jobs, place: RunPlace, name: str, run_id: str) -> list[ops.OpsRow]:
+    """Rows that an earlier finish of this run wrote, before it was taken up again."""
+    parameter = bigquery.ScalarQueryParameter("run_id", "STRING", run_id)
+    found = jobs.query(f"known_{name}", f"select * from `{place.table(name)}` where run_id = @run_id", [parameter])
+    return [ops.ROWS[name].model_validate(dict(row.items())) for row in found]
 
 
 def _run_rows(summary: Summary, records: Sequence[Record], flows: Mapping[str, Sequence[str]]) -> list[ops.RunRow]:
     """Rows of ops.runs: one for the run as a whole, and one for each flow that it ran."""
     succeeded = {r.name for r in records if r.status == "succeeded"}
     outcomes: dict[str | None, bool] = {None: summary.status == "succeeded"}
-    for flow in sorted({r.flow for r in records if r.flow}):
+    for flow in sorted({r.flow for r in records if r.flow and not is_partial()}):
         outcomes[flow] = succeeded.issuperset(flows.get(flow, ()))
     common: dict[str, Any] = {"run_id": summary.run_id, "run_date": summary.run_date, "finished_at": now()}
     return [

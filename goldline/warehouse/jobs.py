@@ -3,7 +3,6 @@
 import datetime
 import hashlib
 import logging
-import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from google.cloud import bigquery
 from goldline.clients import TIMEOUT, bigquery_client
 from goldline.contracts.columns import Column, Row
 from goldline.runs.context import RunPlace
+from goldline.runs.records import retry_marker
 from goldline.warehouse.schema import fields
 
 LOG = logging.getLogger(__name__)
@@ -177,8 +177,8 @@ class Jobs:
         return {key: label(value) for key, value in labels.items()}
 
     def _job_id(self, step: str, content: str, failed: int) -> str:
-        # `goldline retry` sets GOLDLINE_RETRY: a task retried by hand does its work again, under new ids.
-        digest = hashlib.sha256((content + os.environ.get("GOLDLINE_RETRY", "")).encode()).hexdigest()[:12]
+        # A task that is run again by hand does its work again, under new ids.
+        digest = hashlib.sha256((content + retry_marker()).encode()).hexdigest()[:12]
         readable = re.sub(r"[^A-Za-z0-9_-]", "_", f"{self.run.run_id}-{self.run.dataset(self.subject)}-{step}")
         return f"goldline-{readable}-{digest}-{failed}"
 
