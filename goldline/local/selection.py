@@ -62,7 +62,7 @@ class Tasks:
         found: set[str] = set()
         for word in words:
             found |= set.intersection(*(self._named(part, earlier) for part in word.split(",")))
-        return found
+        return found - self.always
 
     def _named(self, word: str, earlier: "Mapping[str, Earlier]") -> set[str]:
         if (match := WORD.fullmatch(word)) is None:
@@ -102,7 +102,8 @@ class Tasks:
             """Tasks in a task of the dag, itself if it is no sub-pipeline; they are noted on the way."""
             if name not in inside:
                 task = tasks[name]
-                needed = before.union(*map(leaves, task.get("dependentTasks", ())))
+                earlier = task.get("dependentTasks", ())
+                needed = frozenset[str]().union(*map(leaves, earlier)) if earlier else before
                 component_name = task["componentRef"]["name"]
                 own = spec["components"][component_name]
                 switch = SWITCH.search(task.get("triggerPolicy", {}).get("condition", ""))
