@@ -36,6 +36,8 @@ class WarehouseEngine:
         self._bucket = bucket
         self._prefix = f"test_{uuid.uuid4().hex[:8]}_"
         self._client = bigquery_client(project, LOCATION)
+        self._made: dict[str, Any] = {}  # definitions of tables by name
+        self._filled: set[str] = set()  # those that may hold rows
         for dataset in DATASETS:
             self._client.create_dataset(f"{project}.{self._prefix}{dataset}", timeout=TIMEOUT)
 
@@ -53,19 +55,20 @@ class WarehouseEngine:
         for name in read:
             source = bigquery.Table(run.table(name), schema=fields(columns[name]))
             self._fill(source, columns[name], case.given.get(name, []))
-        if contract.mode.is_view:
-            self._client.delete_table(run.table(contract.table), not_found_ok=True, timeout=TIMEOUT)
-        else:
+        if not contract.mode.is_view:
             self._fill(table_of(contract, run), contract.columns, case.given.get(contract.table, []))
         if contract.rejects:
             rejects = bigquery.Table(run.table(contract.rejected_table), fields(columns[contract.rejected_table]))
             rejects.time_partitioning = bigquery.TimePartitioning(field="run_date")
             self._fill(rejects, columns[contract.rejected_table], [])
+        self._filled |= {run.table(name) for name in contract.tables}
         try:
-            build_table(run, "test", select, contract.model_dump_json(exclude={"tests"}))
+            result = build_table(run, "test", select, contract.model_dump_json(exclude={"tests"}))
         except (AuditError, JobError) as error:
             raise CaseError(str(error)) from error
-        rejected = self._rows(run.table(contract.rejected_table)) if contract.rejects else []
+        if contract.rejects and not result.rejected:
+            self._filled.remove(run.table(contract.rejected_table))
+        rejected = self._rows(run.table(contract.rejected_table)) if result.rejected else []
         return Outcome(self._rows(run.table(contract.table)), rejected)
 
     def close(self) -> None:
@@ -86,11 +89,19 @@ class WarehouseEngine:
         )
 
     def _fill(self, table: bigquery.Table, columns: Sequence[Column], rows: Iterable[Row]) -> None:
-        self._client.delete_table(table.reference, not_found_ok=True, timeout=TIMEOUT)
-        self._client.create_table(table, timeout=TIMEOUT)
+        """Make a table of exactly these rows; one that an earlier case left with the same schema is emptied."""
+        name, definition = str(table.reference), table.to_api_repr()
+        if self._made.get(name) != definition:
+            self._client.delete_table(table.reference, not_found_ok=True, timeout=TIMEOUT)
+            self._client.create_table(table, timeout=TIMEOUT)
+            self._made[name] = definition
+        elif name in self._filled:
+            self._client.query_and_wait(f"truncate table `{name}`", api_timeout=TIMEOUT)
+        self._filled.discard(name)
         if content := [_as_json(columns, row, table.table_id) for row in rows]:
             config = bigquery.LoadJobConfig(schema=fields(columns))
             self._client.load_table_from_json(content, table.reference, job_config=config, timeout=TIMEOUT).result()
+            self._filled.add(name)
 
     def _rows(self, table: str) -> list[Row]:
         rows = self._client.query_and_wait(f"select * from `{table}`", api_timeout=TIMEOUT)
