@@ -1,14 +1,19 @@
-"""`goldline test`: check SQL with ZetaSQL and run the contracts' unit tests on two engines, in seconds."""
+"""`goldline test`: check SQL with ZetaSQL and run the contracts' unit tests on two engines, in seconds.
+
+Of one table only what has changed since it passed is checked and run; of all tables, everything.
+"""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from goldline.contracts.loading import Contract, load_all
+from goldline.contracts.table_contract import Case
 from goldline.local import stack
 from goldline.local.servers import PROJECT
 from goldline.local.sqltest.choice import chosen, needed
+from goldline.local.sqltest.memory import Memory
 from goldline.project import sql_folder
 
 if TYPE_CHECKING:
@@ -31,27 +36,52 @@ def run_contract_tests(home: Path, table: str | None, out: TextIO | None = None,
     """
     out, folder = out or sys.stdout, folder or sql_folder()
     contracts = load_all(folder)
-    tables = chosen(contracts, table)
     if table:
-        contracts = needed(contracts, tables, folder)
-    from goldline.local.sqltest.analysis import analyser_of, check_sql, check_tables
+        return max(_one(home, contracts, path, out, folder) for path in chosen(contracts, table))
+    from goldline.local.sqltest.analysis import analyser_of, check_sql
 
-    analyser = analyser_of(contracts.values())
-    if problems := check_tables(tables, folder, analyser) if table else check_sql(folder):
+    if problems := check_sql(folder):
         out.write("".join(f"{problem}\n" for problem in problems))
         return 1
-    if not any(contract.tests for contract in tables.values()):
-        for contract in tables.values():
-            what = "no tests: its SELECT was analysed" if contract.mode.has_select else "no tests and no SELECT"
-            out.write(f"{contract.table} has {what}\n")
+    return _told(_results(home, contracts, None, folder, analyser_of(contracts.values())), [], out)
+
+
+def _one(home: Path, contracts: Mapping[str, Contract], path: str, out: TextIO, folder: Path) -> int:
+    """Check and test the table at a contract's path."""
+    [contract] = chosen(contracts, path).values()
+    memory = Memory(home, contracts, path, folder)
+    same = [case for case in contract.tests if memory.has_passed(case)]
+    changed = [case for case in contract.tests if case not in same]
+    results: list[CaseResult] = []
+    if changed or not memory.is_analysed:
+        from goldline.local.sqltest.analysis import analyser_of, check_tables
+
+        narrow = needed(contracts, {path: contract}, folder)
+        analyser = analyser_of(narrow.values())
+        if problems := [] if memory.is_analysed else check_tables({path: contract}, folder, analyser):
+            out.write("".join(f"{problem}\n" for problem in problems))
+            return 1
+        if changed:
+            narrow[path] = contract.model_copy(update={"tests": tuple(changed)})
+            results = _results(home, narrow, path, folder, analyser)
+        failed = {r.case for r in results if not r.passed}
+        memory.keep([case for case in contract.tests if case.name not in failed])
+    if not contract.tests:
+        what = "no tests: its SELECT was analysed" if contract.mode.has_select else "no tests and no SELECT"
+        out.write(f"{contract.table} has {what}\n")
         return 0
-    results = _results(home, contracts, table, folder, analyser)
+    out.writelines(f"  ✓ {contract.table}: {case.name} (nothing has changed since it passed)\n" for case in same)
+    return _told(results, same, out)
+
+
+def _told(results: "Sequence[CaseResult]", same: Sequence[Case], out: TextIO) -> int:
     for r in results:
         out.write(f"  {'✓' if r.passed else '✗'} {r.table}: {r.case} ({r.engine}, {r.seconds:.1f} s)\n")
         if r.message:
             out.write("".join(f"      {line}\n" for line in r.message.splitlines()))
     failed = sum(not r.passed for r in results)
-    out.write(f"{len(results) - failed} passed, {failed} failed\n")
+    unchanged = f", {len(same)} as before" if same else ""
+    out.write(f"{len(results) - failed} passed, {failed} failed{unchanged}\n")
     return 1 if failed else 0
 
 

@@ -12,7 +12,7 @@ from goldline.contracts.catalog import catalog
 from goldline.contracts.columns import Column, Row
 from goldline.contracts.loading import Contract
 from goldline.contracts.sql import reads
-from goldline.contracts.table_contract import Case, TableContract
+from goldline.contracts.table_contract import REJECTED_COLUMNS, Case, TableContract
 from goldline.contracts.table_names import DATASETS
 from goldline.emulators.googlesql import NotOfTypeError, normal
 from goldline.local.sqltest.cases import CaseError, Outcome
@@ -68,8 +68,11 @@ class WarehouseEngine:
             raise CaseError(str(error)) from error
         if contract.rejects and not result.rejected:
             self._filled.remove(run.table(contract.rejected_table))
-        rejected = self._rows(run.table(contract.rejected_table)) if result.rejected else []
-        return Outcome(self._rows(run.table(contract.table)), rejected)
+        rejected = self._rows(run.table(contract.rejected_table), REJECTED_COLUMNS) if result.rejected else []
+        if contract.mode.is_view:
+            rows = self._client.query_and_wait(f"select * from `{run.table(contract.table)}`", api_timeout=TIMEOUT)
+            return Outcome([dict(row.items()) for row in rows], rejected)
+        return Outcome(self._rows(run.table(contract.table), contract.columns), rejected)
 
     def close(self) -> None:
         """Drop all datasets of the engine."""
@@ -103,8 +106,10 @@ class WarehouseEngine:
             self._client.load_table_from_json(content, table.reference, job_config=config, timeout=TIMEOUT).result()
             self._filled.add(name)
 
-    def _rows(self, table: str) -> list[Row]:
-        rows = self._client.query_and_wait(f"select * from `{table}`", api_timeout=TIMEOUT)
+    def _rows(self, table: str, columns: Iterable[Column]) -> list[Row]:
+        """Rows of a table, without a query: that takes the warehouse three times as long."""
+        reference = bigquery.TableReference.from_string(table)
+        rows = self._client.list_rows(reference, selected_fields=fields(columns), timeout=TIMEOUT)
         return [dict(row.items()) for row in rows]
 
 
