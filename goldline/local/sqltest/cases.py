@@ -72,10 +72,11 @@ def run_cases(
     Raises:
         UnknownTableError: no table has the name `only`.
     """
+    tables = chosen(contracts, only)
     with ThreadPoolExecutor(len(engines)) as pool:  # the engines side by side
         return [
             result
-            for contract, select in _with_selects(chosen(contracts, only), folder)
+            for contract, select in _with_selects(tables, folder)
             for case in contract.tests
             if case_name in (None, case.name)
             for result in pool.map(lambda engine: _result(engine, contract, select, case, contracts), engines)  # noqa: B023

@@ -1,4 +1,4 @@
-"""What passed when a table was last tested, so that it runs again only if something has changed that it depends on."""
+"""Memory of what passed: it runs again only if something has changed that it depends on."""
 
 import hashlib
 import json
@@ -6,7 +6,6 @@ import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import goldline
 from goldline.contracts.loading import Contract
 from goldline.contracts.table_contract import Case, TableContract
 from goldline.local.fork_server import packages_changed
@@ -53,7 +52,7 @@ class Memory:
 
 def _code() -> str:
     """Digest of goldline's code, of Python's version, and of when a package was last installed or removed."""
-    files = sorted(Path(goldline.__path__[0]).rglob("*.py"))
+    files = sorted(Path(__file__).parents[2].rglob("*.py"))
     return _digest(sys.version, str(packages_changed()), *(file.read_text(encoding="utf-8") for file in files))
 
 
