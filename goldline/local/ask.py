@@ -22,7 +22,7 @@ def ask(home: Path, sql: str, *, as_json: bool, out: TextIO | None = None) -> in
     from google.api_core.exceptions import GoogleAPICallError
 
     out = out or sys.stdout
-    with stack.using(home) as use:
+    with stack.using(home, needs_firestore=False) as use:
         try:
             rows = _rows(use, sql)
         except GoogleAPICallError as error:
@@ -43,7 +43,7 @@ def frame(home: Path, sql: str) -> "pd.DataFrame":
     Raises:
         GoogleAPICallError: the warehouse refuses the statement.
     """
-    with stack.using(home) as use:
+    with stack.using(home, needs_firestore=False) as use:
         found: pd.DataFrame = _rows(use, sql).to_arrow(create_bqstorage_client=False).to_pandas()
     return found
 

@@ -137,7 +137,7 @@ class ForkServer:
         self._listener = listener
         self._life = life
         self._callers: dict[int, tuple[socket.socket, bool]] = {}  # by process id: connection, whether it leads a group
-        self._packages = _packages_changed()
+        self._packages = packages_changed()
         self._selector = selectors.DefaultSelector()
         self._ended, self._told = socket.socketpair()  # readable once a fork has ended
 
@@ -172,7 +172,7 @@ class ForkServer:
         except (OSError, ValueError):  # the caller has ended meanwhile
             connection.close()
             return
-        if request.prefix != sys.prefix or self._packages != _packages_changed():
+        if request.prefix != sys.prefix or self._packages != packages_changed():
             connection.sendall(REFUSED)
             connection.close()
         elif (pid := os.fork()) == 0:
@@ -253,7 +253,7 @@ def fork_server_of_this_process(address: Path) -> None:
     listener.close()
 
 
-def _packages_changed() -> int:
+def packages_changed() -> int:
     """Time when a package was last installed or removed: a server that is older has imported what is gone."""
     return Path(sysconfig.get_path("purelib")).stat().st_mtime_ns
 

@@ -2,7 +2,8 @@
 
 The process that starts the stack owns it and holds a lock on the folder; the kernel frees the lock when the owner ends,
 so it is never stale. The servers end with their owner, however it ends. Other processes use the same stack, each with a
-shared lock, and the owner stops it when the last of them is done.
+shared lock, and the owner stops it when the last of them is done. Whoever needs no Firestore starts a stack without;
+who needs one meanwhile waits until that has ended, and holds no lock while they wait.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from goldline.privacy.pseudonym import KEY_FILE, make_key_file
 
 BUCKET = "lake"
 START_SECONDS = 90.0
+PARTIAL = "partial.lock"  # held by the owner of a stack without Firestore
 
 
 class StackError(RuntimeError):
@@ -34,7 +36,11 @@ class StackError(RuntimeError):
 
 @dataclass(frozen=True)
 class Addresses:
-    """A running stack: its folder, the process ids of owner and servers, and the servers' ports on 127.0.0.1."""
+    """A running stack: its folder, the process ids of owner and servers, and the servers' ports on 127.0.0.1.
+
+    Attributes:
+        firestore: None where it was started for those who need no Firestore.
+    """
 
     home: str
     owner: int
@@ -42,7 +48,7 @@ class Addresses:
     storage: int
     bigquery: int
     bigquery_read: int
-    firestore: int
+    firestore: int | None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -52,7 +58,7 @@ class Addresses:
         """
         emulated = {"FIRESTORE_EMULATOR_HOST": f"{HOST}:{self.firestore}"}
         return {
-            **({} if reads_real_firestore() else emulated),
+            **({} if reads_real_firestore() or not self.firestore else emulated),
             "STORAGE_EMULATOR_HOST": f"http://{HOST}:{self.storage}",
             "BIGQUERY_EMULATOR_HOST": f"http://{HOST}:{self.bigquery}",
             "BIGQUERY_STORAGE_EMULATOR_HOST": f"{HOST}:{self.bigquery_read}",
@@ -63,7 +69,9 @@ class Addresses:
     def is_alive(self) -> bool:
         """Whether all servers run and listen; a restarted one listens before its new process id is written."""
         ports = (self.storage, self.bigquery, self.bigquery_read, self.firestore)
-        return all(map(processes.is_running, self.pids.values())) and all(map(processes.is_listening, ports))
+        return all(map(processes.is_running, self.pids.values())) and all(
+            map(processes.is_listening, filter(None, ports))
+        )
 
 
 def reads_real_firestore() -> bool:
@@ -79,15 +87,16 @@ def default_home() -> Path:
 class Stack:
     """A stack that this process owns."""
 
-    def __init__(self, home: Path, lock: IO[str]) -> None:
+    def __init__(self, home: Path, locks: list[IO[str]], *, needs_firestore: bool) -> None:
         self.home = home
         self.addresses: Addresses
-        self._lock = lock
+        self._locks = locks
+        self._needs_firestore = needs_firestore
         self._servers: list[servers.Server] = []
 
     @classmethod
-    def start(cls, home: Path) -> Self | None:
-        """Start the servers and wait until all answer; None if another process owns the stack.
+    def start(cls, home: Path, *, needs_firestore: bool = True) -> Self | None:
+        """Start the servers, on demand without Firestore's, and wait until all answer; None if another process has.
 
         Raises:
             StartError: a server did not start.
@@ -95,13 +104,14 @@ class Stack:
         home.mkdir(parents=True, exist_ok=True)
         if (lock := _locked(home / "owner.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)) is None:
             return None
-        stack = cls(home, lock)
+        locks = [lock] if needs_firestore else [lock, _waited_for(home / PARTIAL, fcntl.LOCK_EX)]
+        stack = cls(home, locks, needs_firestore=needs_firestore)
         _end_left_over(home)
         try:
             stack._start_servers()
         except BaseException:
             stack._stop_servers()
-            lock.close()
+            stack._release()
             raise
         return stack
 
@@ -114,7 +124,7 @@ class Stack:
         finally:
             self._stop_servers()
             _state(self.home).unlink(missing_ok=True)
-            self._lock.close()
+            self._release()
 
     def dead(self) -> list[str]:
         """Names of the servers that ended by themselves."""
@@ -149,8 +159,8 @@ class Stack:
     def _try_servers(self) -> None:
         storage = servers.storage(self.home)
         warehouse, read_port = servers.warehouse(self.home, storage.port)
-        firestore = servers.firestore(self.home)
-        for plan in (storage, warehouse, firestore):
+        firestore = servers.firestore(self.home) if self._needs_firestore else None
+        for plan in filter(None, (storage, warehouse, firestore)):
             self._servers.append(servers.launch(plan, self.home))
         make_key_file(self.home / "pii.key")
         self.addresses = Addresses(
@@ -160,7 +170,7 @@ class Stack:
             storage=storage.port,
             bigquery=warehouse.port,
             bigquery_read=read_port,
-            firestore=firestore.port,
+            firestore=firestore.port if firestore else None,
         )
         # Written before they are ready, so that the next start after a crash knows which processes to end.
         _write_state(self.home, self.addresses, ready=False)
@@ -177,6 +187,10 @@ class Stack:
         for server in self._servers:
             processes.stop(server.process)
         self._servers.clear()
+
+    def _release(self) -> None:
+        for lock in self._locks:
+            lock.close()
 
 
 class Use:
@@ -226,23 +240,33 @@ class Use:
 
 
 @contextlib.contextmanager
-def using(home: Path) -> Iterator[Use]:
+def using(home: Path, *, needs_firestore: bool = True) -> Iterator[Use]:
     """Use the stack that runs on a folder, or start one for this block and stop it afterwards.
+
+    Without a need for Firestore its server is not started; where one runs that lacks it and it is needed, wait for its
+    end.
 
     Raises:
         StackError: another process owns the folder, but its servers do not answer.
         StartError: a server did not start.
     """
     home.mkdir(parents=True, exist_ok=True)
-    user = _locked(home / "users.lock", fcntl.LOCK_SH)
-    assert user  # noqa: S101, a lock that is waited for is had
+    user = _waited_for(home / "users.lock", fcntl.LOCK_SH)
     owned: Stack | None = None
     try:
-        if (addresses := _await(home)) is None:
-            owned = Stack.start(home)
-            addresses = owned.addresses if owned else _await(home)
-        if addresses is None:
-            raise StackError(f"another process holds {home} but its servers do not answer; try `goldline down`")
+        while True:
+            if (addresses := _await(home)) is None:
+                owned = Stack.start(home, needs_firestore=needs_firestore)
+                addresses = owned.addresses if owned else _await(home)
+            if addresses is None:
+                if _is_owned(home):
+                    raise StackError(f"another process holds {home} but its servers do not answer; try `goldline down`")
+                continue  # another had only looked whether there is an owner
+            if addresses.firestore or not needs_firestore:
+                break
+            user.close()  # the other's owner waits for its users
+            _await_end_of_partial(home)
+            user = _waited_for(home / "users.lock", fcntl.LOCK_SH)
         yield Use(home, addresses, owned)
     finally:
         user.close()
@@ -263,8 +287,10 @@ def up(home: Path) -> Addresses:
         StartError: a server did not start.
     """
     home.mkdir(parents=True, exist_ok=True)
-    if found := _await(home):
-        return found
+    while found := _await(home):
+        if found.firestore:
+            return found
+        _await_end_of_partial(home)
     log = home / "logs" / "stack.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
@@ -289,9 +315,7 @@ def down(home: Path) -> bool:
         _end_left_over(home)
         return False
     os.kill(found.owner, signal.SIGTERM)
-    lock = _locked(home / "owner.lock", fcntl.LOCK_EX)
-    assert lock  # noqa: S101
-    lock.close()
+    _waited_for(home / "owner.lock", fcntl.LOCK_EX).close()
     return True
 
 
@@ -352,6 +376,17 @@ def _is_owned(home: Path) -> bool:
             lock.close()
         return False
     return True
+
+
+def _await_end_of_partial(home: Path) -> None:
+    """Wait until no stack without Firestore runs: its owner alone holds this lock, so a whole one is not waited for."""
+    _waited_for(home / PARTIAL, fcntl.LOCK_SH).close()
+
+
+def _waited_for(path: Path, how: int) -> IO[str]:
+    lock = _locked(path, how)
+    assert lock  # noqa: S101, a lock that is waited for is had
+    return lock
 
 
 def _locked(path: Path, how: int) -> IO[str] | None:

@@ -18,6 +18,7 @@ from goldline.emulators.googlesql.dialect import FUNCTIONS_BIGQUERY_LACKS
 from goldline.local.servers import PROJECT
 from goldline.local.sqltest.analysis import Problem, analyser_of, check_sql
 from goldline.local.sqltest.cases import CaseError, Outcome, run_cases
+from goldline.local.sqltest.choice import UnknownTableError
 from goldline.local.sqltest.compare import differences
 from goldline.local.sqltest.contract_fields import fields_of
 from goldline.local.sqltest.reference_engine import ReferenceEngine
@@ -277,7 +278,7 @@ def test_an_overwrite_replaces_its_days_rows_alone(reference: ReferenceEngine) -
 
 def test_only_a_known_table_is_run() -> None:
     known = ", ".join(contract.table for contract in TABLES.values())
-    with pytest.raises(LookupError, match=f"no table nothing, expected one of {known}"):
+    with pytest.raises(UnknownTableError, match=f"no table nothing, expected one of {known}"):
         run_cases(CONTRACTS, SQL, [], only="nothing")
 
 

@@ -15,6 +15,7 @@ from goldline.contracts.loading import Contract, load_all
 from goldline.contracts.table_contract import REJECTED_COLUMNS, TableContract
 from goldline.emulators.googlesql import Analyser, Field, SqlError
 from goldline.emulators.googlesql.analyse import PARAMETERS
+from goldline.local.sqltest.choice import chosen, selects
 from goldline.local.sqltest.contract_fields import fields_of
 from goldline.runs.ops import TABLES
 from goldline.warehouse import statements
@@ -52,17 +53,18 @@ def check_sql(folder: Path, *, cache: Path | None = None) -> list[Problem]:
         ContractError: a contract is invalid, so there is nothing to check against.
     """
     contracts = load_all(folder)
-    analyser = analyser_of(contracts.values(), cache)
-    tables = {path: c for path, c in contracts.items() if isinstance(c, TableContract) and c.mode.has_select}
-    rows = {folder / path.rpartition("/")[0] / f"predict_{c.model}.sql" for path, c in tables.items() if c.model}
+    tables = chosen(contracts, None)
+    alone = set(folder.rglob("*.sql")) - selects(tables, folder).keys()
+    lost = [Problem(path, 1, 1, f"no contract beside it, expected {path.stem}.yml") for path in sorted(alone)]
+    return lost + check_tables(tables, folder, analyser_of(contracts.values(), cache))
+
+
+def check_tables(tables: Mapping[str, TableContract], folder: Path, analyser: Analyser) -> list[Problem]:
+    """Mistakes in the SQL of some tables, by the path of their contract, that can be found without data."""
     problems = []
-    for path in sorted(folder.rglob("*.sql")):
-        if path in rows:
-            problems += _rows_problems(analyser, path)
-        elif str(path.relative_to(folder).with_suffix("")) not in contracts:
-            problems += [Problem(path, 1, 1, f"no contract beside it, expected {path.with_suffix('.yml').name}")]
-    for name, contract in tables.items():
-        problems += TableCheck(analyser, contract, (folder / name).with_suffix(".sql")).problems()
+    for path in selects(tables, folder):
+        contract = tables.get(str(path.relative_to(folder).with_suffix("")))
+        problems += TableCheck(analyser, contract, path).problems() if contract else _rows_problems(analyser, path)
     return problems
 
 

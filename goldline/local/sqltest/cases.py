@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 from goldline.contracts.columns import Row
 from goldline.contracts.loading import Contract
 from goldline.contracts.table_contract import Case, TableContract
+from goldline.local.sqltest.choice import chosen
 from goldline.local.sqltest.compare import differences
 
 
@@ -68,19 +70,17 @@ def run_cases(
         case_name: name of the only case to run; None: all.
 
     Raises:
-        LookupError: no table has the name `only`.
+        UnknownTableError: no table has the name `only`.
     """
-    tables = {path: c for path, c in contracts.items() if isinstance(c, TableContract)}
-    chosen = {path: c for path, c in tables.items() if only in (None, path, c.table, c.name)}
-    if not chosen:
-        raise LookupError(f"no table {only}, expected one of {', '.join(c.table for c in tables.values())}")
-    return [
-        _result(engine, contract, select, case, contracts)
-        for contract, select in _with_selects(chosen, folder)
-        for case in contract.tests
-        if case_name in (None, case.name)
-        for engine in engines
-    ]
+    tables = chosen(contracts, only)
+    with ThreadPoolExecutor(len(engines)) as pool:  # the engines side by side
+        return [
+            result
+            for contract, select in _with_selects(tables, folder)
+            for case in contract.tests
+            if case_name in (None, case.name)
+            for result in pool.map(lambda engine: _result(engine, contract, select, case, contracts), engines)  # noqa: B023
+        ]
 
 
 def _with_selects(tables: Mapping[str, TableContract], folder: Path) -> Iterator[tuple[TableContract, str]]:

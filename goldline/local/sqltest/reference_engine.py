@@ -22,8 +22,15 @@ class ReferenceEngine:
 
     name = "reference"
 
-    def __init__(self, cache: Path | None = None) -> None:
+    def __init__(self, cache: Path | None = None, analyser: Analyser | None = None) -> None:
+        """Prepare to run.
+
+        Args:
+            cache: folder of compiled ZetaSQL; None: .goldline/cache.
+            analyser: analyser that knows the contracts already; None: one is made.
+        """
         self._cache = cache
+        self._given = analyser
         self._known: tuple[Mapping[str, Contract], Analyser] | None = None
 
     def run(self, contract: TableContract, select: str, case: Case, contracts: Mapping[str, Contract]) -> Outcome:
@@ -38,6 +45,8 @@ class ReferenceEngine:
             raise CaseError(str(error)) from error
 
     def _analyser(self, contracts: Mapping[str, Contract]) -> Analyser:
+        if self._given:
+            return self._given
         if self._known is None or self._known[0] is not contracts:
             self._known = contracts, analyser_of(contracts.values(), self._cache)
         return self._known[1]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,38 @@ def test_a_server_that_does_not_start_says_why(home: Path, monkeypatch: pytest.M
     with pytest.raises(StartError, match="ended with 3:\nno room"):
         Stack.start(home)
     assert not (home / "stack.json").exists() or stack.running(home) is None
+
+
+def test_who_needs_no_firestore_starts_none_and_who_does_waits_for_its_end(home: Path) -> None:
+    with ThreadPoolExecutor() as beside:
+        with stack.using(home, needs_firestore=False) as use:
+            assert sorted(use.addresses.pids) == ["bigquery", "storage"]
+            assert "FIRESTORE_EMULATOR_HOST" not in use.environment
+            os.kill(use.addresses.pids["bigquery"], signal.SIGKILL)
+            wait_until(lambda: use.dead() == ["bigquery"])
+            use.revive()
+            waiting = [beside.submit(firestore_of, home) for _ in range(2)]
+            with stack.using(home, needs_firestore=False) as other:
+                assert other.addresses == use.addresses
+            assert not any(future.done() for future in waiting)
+        assert all(future.result(SECONDS) for future in waiting)
+    assert stack.running(home) is None
+
+
+def firestore_of(home: Path) -> int | None:
+    with stack.using(home) as use:
+        assert use.addresses.is_alive()
+        return use.addresses.firestore
+
+
+def test_who_needs_no_firestore_uses_the_stack_that_runs(home: Path) -> None:
+    with stack.using(home) as whole, stack.using(home, needs_firestore=False) as use:
+        assert use.addresses == whole.addresses
+
+
+def test_up_is_a_whole_stack(home: Path) -> None:
+    with ThreadPoolExecutor() as beside:
+        with stack.using(home, needs_firestore=False):
+            started = beside.submit(stack.up, home)
+        assert started.result(stack.START_SECONDS).firestore
+    assert stack.down(home)
