@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the compiled pipeline on this machine")
     run.add_argument("--parallel", type=int, metavar="N", help="tasks at a time, at most (default: the processors)")
     run.add_argument("--isolated", action="store_true", help="a new Python a task, no forks of a warm process")
+    run.add_argument("--json", action="store_true", help="print JSON Lines: events as they come, last the summary")
     _add_parameters(run)
     run.set_defaults(command=_run)
 
@@ -192,7 +193,8 @@ def _run(options: argparse.Namespace) -> int:
     _check_sources()
     if options.parallel is not None and options.parallel < 1:
         raise ValueError(f"--parallel: expected at least 1, got {options.parallel}")
-    return run_here(given, default_home(), parallel=options.parallel, is_isolated=options.isolated)
+    how = {"is_isolated": options.isolated, "as_json": options.json}
+    return run_here(given, default_home(), parallel=options.parallel, **how)
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:
