@@ -137,6 +137,8 @@ def _follow(process: RunnerProcess, folder: Path, use: stack.Use, show: run_prog
 
     process.order(begin=dict(use.environment))
     for event in process.events(meanwhile):
+        for news in logs.news():  # the last of a task that ended, too
+            show(news)
         logs.note(event)
         _note(event, outcome, show)
         if event.get("status") == "failed":
