@@ -53,8 +53,6 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     run = commands.add_parser("run", help="run the compiled pipeline on this machine")
-    run.add_argument("--parallel", type=int, metavar="N", help="tasks at a time, at most (default: the processors)")
-    run.add_argument("--isolated", action="store_true", help="a new Python a task, one task at a time")
     run.add_argument(
         "--select",
         nargs="+",
@@ -63,13 +61,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="TASK",
         help="only these: fct_x, with all before (+fct_x) or after it (fct_x+), a flow (@x), what changed (modified+)",
     )
+    _add_how(run)
     _add_parameters(run)
     run.set_defaults(command=_run)
 
     resume = commands.add_parser("resume", help="take up a failed run: the tasks that failed, and all after them")
     resume.add_argument("--run", default="latest", help="folder of the run below .goldline/runs (default: the latest)")
-    resume.add_argument("--parallel", type=int, metavar="N", help="tasks at a time, at most (default: the processors)")
-    resume.add_argument("--isolated", action="store_true", help="a new Python a task, one task at a time")
+    _add_how(resume)
     resume.set_defaults(command=_resume)
 
     retry = commands.add_parser("retry", help="run one task of an earlier run again")
@@ -96,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=text).set_defaults(command=command)
     return parser
+
+
+def _add_how(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--parallel", type=int, metavar="N", help="tasks at a time, at most (default: the processors)")
+    command.add_argument("--isolated", action="store_true", help="a new Python a task, one task at a time")
+    command.add_argument("--json", action="store_true", help="print JSON Lines: events as they come, last the summary")
 
 
 def _add_cloud_commands(commands: Any) -> None:  # noqa: ANN401, argparse does not name the type
@@ -221,7 +225,7 @@ def _how(options: argparse.Namespace, select: Sequence[str] = ()) -> "How":
 
     if options.parallel is not None and options.parallel < 1:
         raise ValueError(f"--parallel: expected at least 1, got {options.parallel}")
-    return How(options.parallel, options.isolated, select)
+    return How(options.parallel, options.isolated, select, options.json)
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from google.api_core.retry import Retry, if_exception_type
 
 from goldline.firestore.calls import PASSING, CommitRequest, Database
 from goldline.firestore.values import Proto, encode_map
+from goldline.runs.pace import Pace
 
 LOG = logging.getLogger(__name__)
 # https://cloud.google.com/firestore/quotas#writes_and_transactions
@@ -48,7 +49,7 @@ def write(connect: Callable[[], Database], collection: str, documents: Iterable[
         WriteError: Firestore was unreachable or too busy for 90 s.
         GoogleAPICallError: Firestore refused a commit.
     """
-    written = 0
+    written, pace = 0, Pace(collection, "documents")
     with ExitStack() as stack:
         free: SimpleQueue[Database] = SimpleQueue()
         for _ in range(WRITERS):
@@ -61,7 +62,7 @@ def write(connect: Callable[[], Database], collection: str, documents: Iterable[
             # Two commits of one document must not be under way at once: the last one must win.
             while len(on_their_way) >= WRITERS or any(ids & others for others, _ in on_their_way):
                 on_their_way.popleft()[1].result()
-            on_their_way.append((ids, pool.submit(_commit, free, request)))
+            on_their_way.append((ids, pool.submit(_commit, free, request, pace)))
             written += len(request.writes)
         for _, commit in on_their_way:
             commit.result()
@@ -87,7 +88,7 @@ def _requests(
         yield frozenset(ids), request
 
 
-def _commit(free: "SimpleQueue[Database]", request: Proto) -> None:
+def _commit(free: "SimpleQueue[Database]", request: Proto, pace: Pace) -> None:
     database = free.get()
     try:
         Retry(
@@ -97,6 +98,7 @@ def _commit(free: "SimpleQueue[Database]", request: Proto) -> None:
         raise WriteError(f"Firestore did not take a commit, tried for {PATIENCE:.0f} s: {error.cause}") from error
     finally:
         free.put(database)
+    pace.add(len(request.writes))
 
 
 def _warn(error: Exception) -> None:

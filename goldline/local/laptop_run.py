@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from goldline.local import processes, servers, stack
+from goldline.local import processes, run_progress, servers, stack
 from goldline.local.runner_process import RunnerProcess, runner_process
 from goldline.local.selection import Plan, Tasks, earlier_results, results_of
 from goldline.local.servers import PROJECT
 from goldline.runs.context import NOT_SIMULATED, PARTIAL, RETRY
+from goldline.runs.pace import Amount
 from goldline.spec import compiled as spec
 from goldline.spec.check.given import declared_in
 
@@ -56,11 +57,13 @@ class How:
         parallel: tasks at a time, at most; None: as many as there are processors, one if they are isolated.
         is_isolated: whether each task is a new Python instead of a fork of a warm process.
         select: words that select the tasks, as goldline.local.selection says; none: all.
+        as_json: whether events and, last, the summary are shown as JSON Lines, and nothing else.
     """
 
     parallel: int | None = None
     is_isolated: bool = False
     select: Sequence[str] = ()
+    as_json: bool = False
 
     @property
     def options(self) -> list[str]:
@@ -79,7 +82,7 @@ def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = Non
         ValueError: the run would write into a real Firestore, or a word of `select` names nothing.
     """
     out = out or sys.stdout
-    text = spec.fresh(out)
+    text = spec.fresh(sys.stderr if how.as_json else out)
     declared = declared_in(json.loads(text))
     arguments = {name: value for name, value in LOCAL.items() if name in declared} | dict(parameters)
     if stack.reads_real_firestore() and arguments.get("simulated_size", NOT_SIMULATED) != NOT_SIMULATED:
@@ -88,7 +91,7 @@ def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = Non
         )
     plan = _selected(json.loads(text), how.select, home, arguments) if how.select else None
     if plan and not plan.components:
-        out.write("nothing is selected\n")
+        (sys.stderr if how.as_json else out).write("nothing is selected\n")
         return 0
     folder = _new_folder(home)
     (folder / "pipeline.json").write_text(text, encoding="utf-8")
@@ -135,13 +138,17 @@ def _run(home: Path, folder: Path, plan: Plan | None, marks: Mapping[str, str], 
     start = time.monotonic()
     # It imports while the stack starts.
     with runner_process(home, folder, how.options) as process, stack.using(home) as use:
-        outcome = _follow(process, folder, use, Progress(out), marks)
+        with run_progress.displayed(out, as_json=how.as_json) as show:
+            outcome = _follow(process, folder, use, show, marks)
         if plan and outcome.skipped and not outcome.failed:
             needy = ", ".join(outcome.skipped)
             outcome.error = f"nothing is there yet for {needy} to read: select what makes it too, +{outcome.skipped[0]}"
         summary = _summary(use.addresses, outcome, round(time.monotonic() - start, 1), str(arguments["bucket"]))
     _keep(folder, summary)
-    _show(summary, outcome, folder, out)
+    if how.as_json:
+        out.write(json.dumps({"event": "summary", **summary}) + "\n")
+    else:
+        _show(summary, outcome, folder, out)
     return 0 if summary["status"] == "succeeded" else 1
 
 
@@ -176,40 +183,23 @@ def retry(home: Path, task: str, run: str = "latest") -> int:
     return done.returncode
 
 
-class Progress:
-    """Progress display: each task as it ends, and on a terminal the one that runs."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._live = out.isatty()
-
-    def started(self, task: str) -> None:
-        """Show that a task started, on a terminal only."""
-        if self._live:
-            self._show(f"  … {task}")
-
-    def ended(self, task: str, status: str, seconds: float) -> None:
-        """Show that a task ended."""
-        over = "\r\x1b[K" if self._live else ""  # replaces the line of `started`
-        self._show(f"{over}  {'✓' if status == 'succeeded' else '✗'} {task:<28}{seconds:6.1f} s\n")
-
-    def skipped(self, task: str) -> None:
-        """Show that a task was skipped because one before it failed."""
-        self._show(f"  - {task:<28}skipped, what it needs failed\n")
-
-    def _show(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
-
-
 def _follow(
-    process: RunnerProcess, folder: Path, use: stack.Use, progress: Progress, marks: Mapping[str, str]
+    process: RunnerProcess, folder: Path, use: stack.Use, show: run_progress.Show, marks: Mapping[str, str]
 ) -> Outcome:
     """Let the runner begin, and follow it to its end."""
-    outcome = Outcome()
+    outcome, logs = Outcome(), run_progress.Logs()
+
+    def meanwhile() -> None:
+        _abort_if_dead(use, process, outcome)
+        for news in logs.news():
+            show(news)
+
     process.order(begin={**use.environment, **marks})
-    for event in process.events(lambda: _abort_if_dead(use, process, outcome)):
-        _note(event, outcome, progress)
+    for event in process.events(meanwhile):
+        for news in logs.news():  # the last of a task that ended, too
+            show(news)
+        logs.note(event)
+        _note(event, outcome, show)
         if event.get("status") == "failed":
             _revive_dead(use, outcome)
             process.order(go_on=True)
@@ -239,18 +229,16 @@ def _dead(use: stack.Use, outcome: Outcome) -> list[str]:
     return dead
 
 
-def _note(event: dict[str, Any], outcome: Outcome, progress: Progress) -> None:
+def _note(event: run_progress.Event, outcome: Outcome, show: run_progress.Show) -> None:
     match event["event"]:
-        case "started":
-            progress.started(event["task"])
-        case "ended":
-            outcome.tasks.append(event)
-            progress.ended(event["task"], event["status"], event["seconds"])
         case "skipped":
             outcome.skipped.append(event["task"])
-            progress.skipped(event["task"])
         case "failed":
             outcome.verdict = event["error"]
+            return
+        case "ended":
+            outcome.tasks.append(event)
+    show(event)
 
 
 def _summary(addresses: stack.Addresses, outcome: Outcome, seconds: float, bucket: str) -> dict[str, Any]:
@@ -320,13 +308,19 @@ def _show_failure(task: dict[str, Any], folder: Path, out: TextIO) -> None:
 
 
 def _own_lines(log: Path) -> list[str]:
-    """Lines that a task itself printed: its log without those of kfp's executor, above all the long input."""
+    """Lines that a task itself printed: its log without those of kfp's executor, above all the long input.
+
+    Of lines of progress that follow each other, the last one.
+    """
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    words, is_input = [], False
+    words: list[str] = []
+    is_input = False
     for line in lines:
         message = re.sub(r"^\[KFP Executor [\d\-:, ]+\w+\]: ", "", line)
         is_input = is_input or message == "Got executor_input:"
         if not is_input and message.strip() and not message.startswith(KFP_SAYS):
+            if words and Amount.of_line(message) and Amount.of_line(words[-1]):
+                words.pop()
             words.append(message)
         is_input = is_input and message != "}"
     return words

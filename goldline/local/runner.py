@@ -113,7 +113,7 @@ class Tasks:
         spec.CopyFrom(arguments["task_spec"])
         spec.ClearField("retry_policy")
         with self._slots.taken(self.ranks.get(arguments["task_name"], 0)), self._task(name) as task:
-            self.teller.tell("started", task=name)
+            self.teller.tell("started", task=name, folder=str(task.folder))
             start = time.monotonic()
             outputs, status = plain(**{**arguments, "task_spec": spec})
             seconds, succeeded = round(time.monotonic() - start, 1), status == Status.SUCCESS

@@ -30,6 +30,7 @@ from goldline.privacy.masks import Treatment
 from goldline.privacy.pseudonym import load_key
 from goldline.runs.context import EPOCH, RunContext
 from goldline.runs.ops import Commit
+from goldline.runs.pace import Pace
 from goldline.runs.records import CheckResult, Record, now, recorded
 
 LOG = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ class Landing:
         self.jobs = attempts.source_jobs(run, contract)
         self.attempt = attempts.new_attempt(run)
         self.landed = Landed(self.lake.uri(contract.folder))
+        self.pace = Pace(contract.source, "rows")
 
     def land(self, since: datetime.date) -> Landed:
         """Land and commit new and changed dates from `since` to the run date."""
@@ -220,6 +222,7 @@ class Landing:
                 for batch in lines:
                     kept = treatment.lines(batch)
                     rows += len(kept)
+                    self.pace.add(len(kept))
                     packed.write(b"".join(line + b"\n" for line in kept))
                 if stream.crc32c != file.crc32c:
                     raise LandingError(f"{self.lake.uri(file.path)} changed while it was read; nothing was committed")

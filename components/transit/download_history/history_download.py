@@ -10,7 +10,7 @@ import logging
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from components.transit.history import (
 from goldline.lake import Found, Lake
 from goldline.landing.http import DownloadLimits, Fetched, Fetcher, FetchError, MissingError
 from goldline.runs.context import RunContext
+from goldline.runs.pace import Pace
 from goldline.runs.records import CheckResult, now, recorded
 
 LOG = logging.getLogger(__name__)
@@ -198,10 +199,17 @@ class _Landing:
             self.lake.write_file(files[name].path, extracted[name].path, manifest.metadata_of(name))
 
 
-def _in_parallel(land: Callable[[datetime.date], Outcome], days: Iterable[datetime.date]) -> list[Outcome]:
+def _in_parallel(land: Callable[[datetime.date], Outcome], days: Sequence[datetime.date]) -> list[Outcome]:
     """Outcomes in the order of days; an exception of one stops the days that have not begun."""
+    pace = Pace(FOLDER, "days", len(days))
+
+    def counted(day: datetime.date) -> Outcome:
+        outcome = land(day)
+        pace.add()
+        return outcome
+
     with ThreadPoolExecutor(WORKERS) as pool:
-        futures = [pool.submit(land, day) for day in days]
+        futures = [pool.submit(counted, day) for day in days]
         try:
             return [future.result() for future in futures]
         finally:

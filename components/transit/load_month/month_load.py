@@ -29,6 +29,7 @@ from goldline.contracts.columns import Row
 from goldline.contracts.table_contract import TableContract
 from goldline.lake import Lake, LakeError
 from goldline.runs.context import EPOCH, RunContext
+from goldline.runs.pace import Pace
 from goldline.runs.records import CheckResult, Record, recorded
 from goldline.warehouse import statements
 from goldline.warehouse.jobs import JobError, Jobs
@@ -98,6 +99,7 @@ class Loader:
         self.lake = Lake(run.project, run.bucket)
         self.jobs = Jobs(run, "load_month")
         self.loaded = Loaded()
+        self.pace = Pace(self.folder, "days")
         self.landed: dict[datetime.date, DayManifest] = {}
         self.fresh: set[str] = set()  # days that this very run landed
         self.days: list[datetime.date] = []  # that were loaded
@@ -109,6 +111,7 @@ class Loader:
             known = self._known(beside)
         self.landed = listed.result()
         new = [day for day, manifest in self.landed.items() if manifest.sha256[:SHORT] != known.get(str(day))]
+        self.pace.expected = len(new)
         for month, days in groupby(new, key=lambda day: f"{day:%Y-%m}"):
             yield month, list(days)
 
@@ -174,6 +177,7 @@ class Loader:
             while reading:
                 day = reading.popleft().result()
                 reading.extend(ahead.submit(self._read, other) for other in islice(others, 1))
+                self.pace.add()
                 if isinstance(day, _Refused):
                     self.loaded.refused[str(day.service_date)] = day.why
                     LOG.warning("%s is not loaded: %s", day.service_date, day.why)

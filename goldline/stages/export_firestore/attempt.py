@@ -27,10 +27,10 @@ from goldline.lake import Lake
 from goldline.landing.attempts import attempt_folder
 from goldline.privacy.pseudonym import Key
 from goldline.runs.context import RunContext
+from goldline.runs.pace import Pace
 from goldline.runs.records import now
 from goldline.stages.export_firestore import previous_records, reader
 from goldline.stages.export_firestore.landed_documents import make_landing
-from goldline.stages.export_firestore.pace import Pace
 from goldline.stages.export_firestore.plan import FULL, ExportError, Plan
 from goldline.stages.export_firestore.reader import CollectionQuery, Cursor, Range, Reader, Stopped, read_ahead
 from goldline.stages.export_firestore.rules import Findings
@@ -200,7 +200,8 @@ class Attempt:
                 self._keep(keys)
         todo = [number for number, part in enumerate(self.progress.ranges) if not part.is_read]
         counts = self.progress.counts
-        pace = Pace(self.progress.origin, self.progress.total("rows"), counts.expected if counts else None)
+        expected, done = counts.expected if counts else None, self.progress.total("rows")
+        pace = Pace(self.progress.origin, "documents", expected, done)
         with ThreadPoolExecutor(READERS + (counts is None), "range") as pool:
             landing = [pool.submit(self._land_range, number, connect, question, pace) for number in todo]
             if counts is None:
@@ -321,7 +322,7 @@ class Attempt:
             if self.plan.mode == FULL or self.plan.known_dates:
                 self._keep(previous_records.keys_of(batch, self.contract))
             group.add(batch)
-            pace.landed(batch.num_rows)
+            pace.add(batch.num_rows)
             if rows >= PART_ROWS or encoded >= PART_BYTES:
                 break
             responses = next(batches, None)

@@ -215,9 +215,20 @@ def _texts(place: Place) -> Iterator[tuple[str, str]]:
                 yield str(path), path.read_text(errors="replace")
 
 
-def test_the_same_date_again_gives_the_same_rows(place: Place, published: dict[str, list[dict[str, Any]]]) -> None:
-    assert place.goldline("run", "--run-date", DAY.isoformat(), *SIZE).returncode == 0
+def test_the_same_date_again_gives_the_same_rows_and_tells_a_program_so(
+    place: Place, published: dict[str, list[dict[str, Any]]]
+) -> None:
+    again = place.goldline("run", "--json", "--run-date", DAY.isoformat(), "--export-mode=full", *SIZE)
+    assert again.returncode == 0, again.stderr
     assert place.content() == published
+    *events, last = map(json.loads, again.stdout.splitlines())
+    assert last == {"event": "summary", **place.summary()}
+    names = [t["name"] for t in last["tasks"]]
+    assert [e["task"] for e in events if e["event"] == "ended"] == names
+    assert sorted(e["task"] for e in events if e["event"] == "started") == sorted(names)
+    [exported] = [t["counts"]["documents"] for t in last["tasks"] if t["name"] == "export_firestore"]
+    told = [e for e in events if e["event"] == "progress" and e["task"] == "export_firestore"][-1]
+    assert (told["count"], told["total"], told["unit"]) == (exported, exported, "documents")
 
 
 def test_a_failing_task_is_shown_and_the_run_recorded(place: Place, published: dict[str, list[dict[str, Any]]]) -> None:
@@ -272,7 +283,7 @@ def _writes_into(folder: Path, process: Path) -> bool:
     """Whether a process of /proc, a fork perhaps, whose command line is its server's, logs into a run's folder."""
     try:
         return str(folder) in f"{(process / 'fd' / '2').readlink()} {command_line(int(process.name))}"
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
         return False
 
 
