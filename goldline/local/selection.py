@@ -123,7 +123,7 @@ class Tasks:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run executes of its spec, and the results that stand for what it leaves out.
+    """Components that a run executes of its spec, and the results that stand for those it leaves out.
 
     Attributes:
         components: names of the components to execute, and of the sub-pipelines around them.
@@ -174,7 +174,7 @@ def results_of(run: Path) -> dict[str, Earlier]:
 
 
 def _reached(start: set[str], steps: Mapping[str, set[str]], distance: str | None) -> set[str]:
-    """What is reached from a start in `distance` steps; empty: in any number; None: in none."""
+    """Tasks reached from a start in `distance` steps; empty: in any number; None: in none."""
     found: set[str] = set()
     edge, left = start, int(distance) if distance else len(steps)
     while distance is not None and edge and left > 0:
