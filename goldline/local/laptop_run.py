@@ -15,7 +15,7 @@ from typing import Any, TextIO
 
 from goldline.local import processes, run_progress, servers, stack
 from goldline.local.runner_process import RunnerProcess, runner_process
-from goldline.local.selection import Plan, Tasks, earlier_results, results_of
+from goldline.local.selection import OUTPUT, Plan, Tasks, earlier_results, results_of
 from goldline.local.servers import PROJECT
 from goldline.runs.context import NOT_SIMULATED, PARTIAL, RETRY
 from goldline.runs.pace import Amount
@@ -100,7 +100,9 @@ def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = Non
 
 
 def resume(home: Path, run: str = "latest", out: TextIO | None = None, how: How = AS_USUAL) -> int:
-    """Take up a failed run: execute the tasks that did not succeed, with its spec and parameters; exit code 0 or 1.
+    """Take up a failed run: the tasks that failed or have changed since, and all after them; exit code 0 or 1.
+
+    The spec is the project's as it is now, so that a SELECT that was mended counts; the parameters are the run's.
 
     Args:
         home: folder of the stack.
@@ -111,23 +113,28 @@ def resume(home: Path, run: str = "latest", out: TextIO | None = None, how: How 
     Raises:
         ValueError: there is no such run, or all its tasks succeeded.
     """
+    out = out or sys.stdout
     folder = (home / "runs" / run).resolve()
     if not (folder / "pipeline.json").exists():
         raise ValueError(f"there is no run {run} in {home / 'runs'}")
     summary = folder / "summary.json"
     if summary.exists() and json.loads(summary.read_text(encoding="utf-8"))["status"] == "succeeded":
         raise ValueError(f"the run {folder.name} succeeded: there is nothing to resume")
-    tasks = Tasks.of(json.loads((folder / "pipeline.json").read_text(encoding="utf-8")))
-    done = results_of(folder)
-    last = {name for name in tasks.always if tasks.before[name]}  # they follow the others
-    plan = tasks.plan(tasks.flow.keys() - done.keys() | last, done)
-    return _run(home, folder, plan, {RETRY: datetime.now(UTC).isoformat()}, how, out or sys.stdout)
+    text = spec.fresh(sys.stderr if how.as_json else out)
+    tasks, done = Tasks.of(json.loads(text)), results_of(folder)
+    again = tasks.unfinished(done)
+    for name in again & done.keys():
+        (done[name].folder / OUTPUT).unlink()
+    (folder / "pipeline.json").write_text(text, encoding="utf-8")
+    return _run(home, folder, tasks.plan(again, done), {RETRY: datetime.now(UTC).isoformat()}, how, out)
 
 
 def _selected(content: Mapping[str, Any], words: Sequence[str], home: Path, arguments: Mapping[str, Any]) -> Plan:
     tasks = Tasks.of(content)
     earlier = earlier_results(home / "runs", arguments)
-    chosen = tasks.selected(words, earlier)
+    defaults = {name: each.get("defaultValue") for name, each in declared_in(content).items()}
+    runs = {**defaults, **arguments}
+    chosen = {n for n in tasks.selected(words, earlier) if runs.get(f"run_{tasks.flow[n]}", True)}
     return tasks.plan(chosen | tasks.always if chosen else chosen, earlier)
 
 
@@ -290,6 +297,8 @@ def _show(summary: dict[str, Any], outcome: Outcome, folder: Path, out: TextIO) 
         out.write(f"  model {m['name']}: {'accepted' if m['accepted'] else 'refused'}, {metrics}\n")
     for task in outcome.failed:
         _show_failure(task, folder, out)
+    if outcome.failed:
+        out.write("  Go on from there, with what you have mended: goldline resume\n")
     if not outcome.failed and summary["error"]:
         out.write(f"\n{summary['error']}\n")
     where = os.path.relpath(folder / "summary.json")

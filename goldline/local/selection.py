@@ -16,7 +16,8 @@ from typing import Any
 WORD = re.compile(r"(?:(?P<before>\d*)\+)?(?P<name>@?\w+)(?:\+(?P<after>\d*))?")
 SWITCH = re.compile(r"--run_(\w+)'\] == true")  # condition that a flow runs under, as kfp writes it
 PREFIX = "comp-"  # of a component's name in a spec; its folder is named without it
-OUTPUTS = "artifacts/*/*/executor_output.json"  # of a run: kfp writes one as the last act of a task that succeeds
+OUTPUT = "executor_output.json"  # in a task's folder of outputs: kfp writes it as the last act of one that succeeds
+OUTPUTS = f"artifacts/*/*/{OUTPUT}"  # of a run
 PLACE = ("project", "bucket", "dataset_prefix")  # parameters that say whose tables a run writes
 
 
@@ -64,13 +65,20 @@ class Tasks:
             found |= set.intersection(*(self._named(part, earlier) for part in word.split(",")))
         return found - self.always
 
+    def unfinished(self, done: "Mapping[str, Earlier]") -> set[str]:
+        """Tasks that a run has not done as they are now, all that come after those, and those that end each run."""
+        stale = {name for name in self.flow if name not in done or done[name].made_of != self.made_of[name]}
+        return stale | _reached(stale, self._after(), "") | {name for name in self.always if self.before[name]}
+
+    def _after(self) -> dict[str, set[str]]:
+        return {name: {n for n, before in self.before.items() if name in before} for name in self.before}
+
     def _named(self, word: str, earlier: "Mapping[str, Earlier]") -> set[str]:
         if (match := WORD.fullmatch(word)) is None:
             raise ValueError(f"--select: expected a task such as fct_x, +fct_x, fct_x+ or @flow, got {word!r}")
         found = self._start(match["name"], earlier)
-        after = {name: {n for n, before in self.before.items() if name in before} for name in self.before}
         earlier_ones = _reached(found, self.before, match["before"])
-        return found | earlier_ones | _reached(found, after, match["after"])
+        return found | earlier_ones | _reached(found, self._after(), match["after"])
 
     def _start(self, name: str, earlier: "Mapping[str, Earlier]") -> set[str]:
         own = {n for n, flow in self.flow.items() if flow}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from goldline.project import root
 from goldline.spec.tables import flows
+from tests.support.project_copy import copied
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 # The parameters that a flow alone takes.
@@ -31,22 +31,6 @@ BENCHES = {
 MODELS = {"sales": "churn", "transit": "headway"}
 QUICK = ("contracts", "spec", "vertex", "runs")  # tests of the library that read what the project has, and are quick
 SECONDS = 400
-
-
-def clone(folder: Path) -> Path:
-    """A copy of what git knows of, uncommitted changes included."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=root(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in listed.stdout.split("\0"):
-        if name and (root() / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(root() / name, folder / name)
-    return folder
 
 
 def drop(folder: Path, flow: str) -> None:
@@ -84,7 +68,7 @@ def python(folder: Path, *arguments: str) -> str:
 
 @pytest.mark.parametrize("flow", [flow for flow in sorted(PARAMETERS) if flow in flows()])
 def test_a_flow_is_dropped_by_its_folders_and_its_lines_and_the_rest_runs(flow: str, tmp_path: Path) -> None:
-    folder = clone(tmp_path)
+    folder = copied(tmp_path)
     drop(folder, flow)
     importing = [p.name for p in folder.rglob("*.py") if f"from components.{flow}." in p.read_text(encoding="utf-8")]
     assert importing == ["test_layers.py"] * (flow == "sales")  # there as a planted wrong import, a string

@@ -11,6 +11,8 @@ from goldline.contracts.table_contract import Case, TableContract
 from goldline.local.fork_server import packages_changed
 from goldline.local.sqltest.choice import needed, selects
 
+FOLDER = "passed"  # in the stack's
+
 
 class Memory:
     """Digests, in a file, of one table's analysis and cases that passed: of all that their result depends on.
@@ -25,7 +27,7 @@ class Memory:
         if not isinstance(table, TableContract):
             raise TypeError(f"{path} is a source")
         tables = {path: table}
-        self._file = home / "passed" / f"{table.table}.json"
+        self._file = home / FOLDER / f"{table.table}.json"
         known = [c.model_dump_json(exclude={"tests"}) for c in needed(contracts, tables, folder).values()]
         self._shared = _digest(_code(), *known, *selects(tables, folder).values())
         self._passed: set[str] = set(json.loads(self._file.read_text())) if self._file.exists() else set()

@@ -160,3 +160,14 @@ def test_results_of_one_run(tmp_path: Path) -> None:
     keep(tmp_path, shop(), "stg-visits")
     folder = tmp_path / "artifacts" / "job-1" / "stg-visits"
     assert results_of(tmp_path) == {"stg-visits": Earlier(folder, Tasks.of(shop()).made_of["stg-visits"])}
+
+
+def test_a_run_is_taken_up_where_it_failed_with_what_was_mended(tmp_path: Path) -> None:
+    """A failed task, one whose SELECT is another now, all after them, and the end of each run."""
+    keep(tmp_path, shop(), "prepare", "generate-orders", "stg-orders", "dim-buyer", "stg-visits")
+    done = results_of(tmp_path)
+    assert Tasks.of(shop()).unfinished(done) == {"fct-orders", "mart-orders", "finish"}
+    (tmp_path / "artifacts" / "job-1" / "fct-orders").mkdir()
+    (tmp_path / "artifacts" / "job-1" / "fct-orders" / "executor_output.json").write_text("{}")
+    assert Tasks.of(shop()).unfinished(results_of(tmp_path)) == {"mart-orders", "finish"}
+    assert Tasks.of(shop("select 2")).unfinished(results_of(tmp_path)) == {"fct-orders", "mart-orders", "finish"}
