@@ -51,6 +51,10 @@ bench-gtfs: .venv/installed ## Measure a full-size schedule, fetched, checked an
 bench-transit: .venv/installed ## Measure a month of archives to the clean table beside the obvious way, and memory over months (minutes)
 	@.venv/bin/python -m bench.bench_transit $(ARGS)
 
+.PHONY: bench-run
+bench-run: .venv/installed ## Measure runs by forks side by side beside --isolated, and the checks of one change (a quarter of an hour)
+	@.venv/bin/python -m bench.bench_run $(ARGS)
+
 .PHONY: bench-days
 bench-days: .venv/installed ## Measure the next day's run after 36 and after 360 days of history (minutes)
 	@.venv/bin/python -m bench.bench_days $(ARGS)

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import json
 import os
-import resource
 import signal
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import described
+from bench.processor_time import adopt_orphans, processor_seconds
 from components.sales.generate_sales.sales_documents import generate_sales
 from components.simulation import CUSTOMERS
 from goldline.local import stack
@@ -57,9 +57,9 @@ class Shop:
 
     def add(self, day: date) -> None:
         """Run a day and keep its times. Neither shop trains, since the short history is too short for it."""
-        before = self._cpu()
+        before = processor_seconds()
         self.days.append(self.run(day, "no"))
-        self.cpu.append(self._cpu() - before)
+        self.cpu.append(processor_seconds() - before)
         seconds = sum(self.days[-1].values())
         print(f"{day} after {self.history} days: {seconds:.1f} s, CPU {self.cpu[-1]:.1f} s", flush=True)
 
@@ -78,13 +78,6 @@ class Shop:
         summary: dict[str, Any] = json.loads((self.home / "runs" / "latest" / "summary.json").read_text("utf-8"))
         self.sales = next(t["rows"] for t in summary["tables"] if t["name"] == "gold.fct_sales")
         return {task["name"]: task["seconds"] for task in summary["tasks"]}
-
-    def _cpu(self) -> float:
-        """CPU seconds so far of all processes that this one started and waited for, and of the stack's servers."""
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        addresses = stack.running(self.home)
-        servers = addresses.pids.values() if addresses else ()
-        return used.ru_utime + used.ru_stime + sum(map(_cpu_of, servers))
 
     def median(self, task: str) -> float:
         """Median seconds of a task over all days."""
@@ -118,12 +111,6 @@ def report(shops: Sequence[Shop]) -> float:
     return long.total / short.total
 
 
-def _cpu_of(pid: int) -> float:
-    """CPU seconds of a process: fields 14 and 15 of /proc/PID/stat, see proc(5), counted after the name in brackets."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def _line(name: str, short: float, long: float) -> str:
     return f"{name:<28}{short:>10.1f}{long:>10.1f}{long / short if short else float('nan'):>8.2f}"
 
@@ -135,6 +122,7 @@ def main() -> int:
     parser.add_argument("--days", type=int, default=3, help="days to run after the history, at most 4: no sweep")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that stacks and folders go
+    adopt_orphans()
     print(f"{described(PACKAGES)}\n{CUSTOMERS[options.size]:,} customers")
     with tempfile.TemporaryDirectory(prefix="goldline-bench-") as folder, contextlib.ExitStack() as stacks:
         shops = [Shop(Path(folder) / f"{history}-days", history, options.size) for history in HISTORIES]

@@ -2,7 +2,7 @@
 
 `make bench-run` runs, by turns and each on a stack of its own in a temporary folder: the pipeline with all flows for a
 date that has run before, and for a date and a seed that never have. Then, on a stack that is up: one flow, one table by
-`--select`, and the unit tests of one table, of which none are remembered. The medians of ROUNDS are compared with the
+`--select`, and the unit tests of one table: all of them, one that was edited, and again without a change. The medians of ROUNDS are compared with the
 GOALS; exit code 1 where one is missed, or where a run had other tasks or published other rows than the isolated one.
 
 `--beside FOLDER` names another checkout, installed in its .venv: its runs are timed by turns with the others, for how
@@ -61,8 +61,10 @@ GOALS = (
     Goal("--flows startups, stack up", seconds=5),
     Goal("--select fct_sales, stack up", seconds=3),
     Goal("test stg_sales, stack up", processor=3),
+    Goal("test stg_sales again, one case edited"),
+    Goal("test stg_sales again, nothing changed"),
 )
-SECOND, NEW, FLOW, SELECT, TEST = (goal.case for goal in GOALS)
+SECOND, NEW, FLOW, SELECT, TEST, EDITED, SAME = (goal.case for goal in GOALS)
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,14 @@ class Way:
         tasks = frozenset(task["name"] for task in summary["tasks"])
         self._keep(case, Timed(timed.seconds, timed.processor, tasks, rows))
 
-    def test(self, case: str, table: str) -> None:
-        """Run all unit tests of a table."""
-        shutil.rmtree(self.home / REMEMBERED, ignore_errors=True)
-        self._keep(case, self._timed(self.home, "test", table))
+    def test(self, table: str) -> None:
+        """Run the unit tests of a table: all of them, without one that is remembered, and none."""
+        remembered = self.home / REMEMBERED / f"{table}.json"
+        remembered.unlink(missing_ok=True)
+        self._keep(TEST, self._timed(self.home, "test", table.partition(".")[2]))
+        remembered.write_text(json.dumps(json.loads(remembered.read_text(encoding="utf-8"))[:-1]), encoding="utf-8")
+        self._keep(EDITED, self._timed(self.home, "test", table.partition(".")[2]))
+        self._keep(SAME, self._timed(self.home, "test", table.partition(".")[2]))
 
     @contextmanager
     def up(self) -> Iterator[None]:
@@ -155,7 +161,7 @@ def measure(ways: Sequence[Way], folder: Path, rounds: int) -> None:
                 way.run(FLOW, f"--run-date={DATE}", "--flows=startups")
             for way in ours:
                 way.run(SELECT, f"--run-date={DATE}", "--select=fct_sales")
-            ours[0].test(TEST, "stg_sales")
+            ours[0].test("silver.stg_sales")
 
 
 def report(ours: Way, isolated: Way, other: Way | None) -> list[str]:

@@ -73,15 +73,15 @@ class Project:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    folder = copied(tmp_path_factory.mktemp("project"))
-    home = tmp_path_factory.mktemp("home")
-    stack.up(home)
-    made = Project(folder, home)
-    first = made.run()
-    assert first.returncode == 0, first.stdout + first.stderr
-    assert made.ran == ALWAYS | FLOW
-    yield made
-    assert stack.down(home)
+    made = Project(copied(tmp_path_factory.mktemp("project")), tmp_path_factory.mktemp("home"))
+    stack.up(made.home)
+    try:
+        first = made.run()
+        assert first.returncode == 0, first.stdout + first.stderr
+        assert made.ran == ALWAYS | FLOW
+        yield made
+    finally:
+        assert stack.down(made.home)
 
 
 def test_one_table_after_an_edit_of_its_select_has_the_new_answer(project: Project) -> None:
