@@ -35,6 +35,14 @@ test-servers: .venv/installed ## Run the gate of the laptop's servers alone, bef
 proof-days: .venv/installed ## Prove that days may come in any order, and twice (minutes)
 	@.venv/bin/pytest tests/project/sales/proof_days_in_any_order.py --timeout 1500
 
+.PHONY: proof-order
+proof-order: .venv/installed ## Prove that tasks may become ready in any order (ten minutes)
+	@.venv/bin/pytest tests/project/proof_any_order.py -s
+
+.PHONY: proof-run-faults
+proof-run-faults: .venv/installed ## Prove that a fault in any kind of task ends as it does in a run without others beside (minutes)
+	@.venv/bin/pytest tests/project/proof_run_faults.py -s
+
 .PHONY: bench-submit
 bench-submit: .venv/installed ## Measure goldline submit beside the SDK, against the tests' stand-in
 	@.venv/bin/python -m bench.bench_submit

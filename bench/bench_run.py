@@ -2,8 +2,9 @@
 
 `make bench-run` runs, by turns and each on a stack of its own in a temporary folder: the pipeline with all flows for a
 date that has run before, and for a date and a seed that never have. Then, on a stack that is up: one flow, one table by
-`--select`, and the unit tests of one table: all of them, one that was edited, and again without a change. The medians of ROUNDS are compared with the
-GOALS; exit code 1 where one is missed, or where a run had other tasks or published other rows than the isolated one.
+`--select`, and the unit tests of one table: all of them, one that was edited, and again without a change. The medians
+of ROUNDS are compared with the GOALS; exit code 1 where one is missed, or where a run had other tasks or published
+other rows than the isolated one.
 
 `--beside FOLDER` names another checkout, installed in its .venv: its runs are timed by turns with the others, for how
 `--isolated` compares with it.

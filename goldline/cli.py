@@ -99,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
 def _add_how(command: argparse.ArgumentParser) -> None:
     command.add_argument("--parallel", type=int, metavar="N", help="tasks at a time, at most (default: the processors)")
     command.add_argument("--isolated", action="store_true", help="a new Python a task, one task at a time")
+    command.add_argument(
+        "--shuffle", type=int, metavar="SEED", help="start ready tasks in a random order: finds what nobody declared"
+    )
     command.add_argument("--json", action="store_true", help="print JSON Lines: events as they come, last the summary")
 
 
@@ -225,7 +228,7 @@ def _how(options: argparse.Namespace, select: Sequence[str] = ()) -> "How":
 
     if options.parallel is not None and options.parallel < 1:
         raise ValueError(f"--parallel: expected at least 1, got {options.parallel}")
-    return How(options.parallel, options.isolated, select, options.json)
+    return How(options.parallel, options.isolated, select, options.json, options.shuffle)
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:

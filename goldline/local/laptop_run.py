@@ -58,18 +58,21 @@ class How:
         is_isolated: whether each task is a new Python instead of a fork of a warm process.
         select: words that select the tasks, as goldline.local.selection says; none: all.
         as_json: whether events and, last, the summary are shown as JSON Lines, and nothing else.
+        shuffle: seed of a random order of tasks that are ready; None: those first that most wait for.
     """
 
     parallel: int | None = None
     is_isolated: bool = False
     select: Sequence[str] = ()
     as_json: bool = False
+    shuffle: int | None = None
 
     @property
     def options(self) -> list[str]:
         """Options of the runner's command line."""
         count = self.parallel or (1 if self.is_isolated else os.cpu_count() or 1)
-        return ["--parallel", str(count), *(["--isolated"] if self.is_isolated else [])]
+        shuffle = [] if self.shuffle is None else ["--shuffle", str(self.shuffle)]
+        return ["--parallel", str(count), *(["--isolated"] if self.is_isolated else []), *shuffle]
 
 
 AS_USUAL = How()

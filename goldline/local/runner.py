@@ -12,6 +12,7 @@ means that our parent is gone.
 import argparse
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -198,13 +199,14 @@ def filled(spec: str, created: datetime) -> str:
     return spec.replace(CREATED, created.strftime("%Y-%m-%dT%H:%M:%SZ")).replace(SCHEDULED, NOT_SCHEDULED)
 
 
-def run(folder: Path, parallel: int, *, is_isolated: bool) -> int:
+def run(folder: Path, parallel: int, *, is_isolated: bool, shuffle: int | None = None) -> int:
     """Run the folder's spec; 1 if a task failed.
 
     Args:
         folder: holds pipeline.json and arguments.json.
         parallel: tasks at a time, at most.
         is_isolated: whether each task is a new Python instead of a fork of a warm process.
+        shuffle: seed of a random order of the tasks that are ready; None: those first that most wait for.
     """
     teller = Teller()
     tasks = Tasks(folder, teller, parallel, is_isolated=is_isolated)
@@ -212,11 +214,14 @@ def run(folder: Path, parallel: int, *, is_isolated: bool) -> int:
     if not is_isolated:
         fork_server.preload()
         fork_server.fork_server_of_this_process(Path(SOCKET))  # while there is one thread
-    _prepare_kfp(tasks, teller)
+    dice = None if shuffle is None else random.Random(shuffle)  # noqa: S311, an order to test
+    _prepare_kfp(tasks, teller, dice)
     from kfp import components, local
 
     text = (folder / "pipeline.json").read_text(encoding="utf-8")
     tasks.ranks = chain_lengths(json.loads(text))
+    if dice:
+        tasks.ranks = {name: dice.randrange(len(tasks.ranks)) for name in tasks.ranks}
     if (file := folder / PLAN).exists():
         tasks.plan = Plan(**json.loads(file.read_text(encoding="utf-8")))
     arguments = json.loads((folder / "arguments.json").read_text(encoding="utf-8"))
@@ -248,7 +253,7 @@ def _name_job(file: Path, pipeline: str) -> datetime:
     return datetime.fromisoformat(job["created"])
 
 
-def _prepare_kfp(tasks: Tasks, teller: Teller) -> None:
+def _prepare_kfp(tasks: Tasks, teller: Teller, dice: random.Random | None) -> None:
     """Put what is ours in the place of what kfp.local does its own way."""
     from kfp.local import logging_utils, subprocess_task_handler
     from kfp.local.orchestrator import task_executor
@@ -261,6 +266,7 @@ def _prepare_kfp(tasks: Tasks, teller: Teller) -> None:
     parallel_dag.install(
         skipped=lambda task: teller.tell("skipped", task=task.replace("-", "_")),
         executes=lambda component: tasks.plan is None or tasks.plan.executes(component),
+        order=sorted if dice is None else lambda names: dice.sample(found := sorted(names), len(found)),
     )
     # They change `print` and the root logger for the time of a task, which threads must not do to each other.
     logging_utils.indented_print = nullcontext
@@ -289,8 +295,9 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--parallel", type=int, default=1)
     parser.add_argument("--isolated", action="store_true")
+    parser.add_argument("--shuffle", type=int)
     options = parser.parse_args()
-    return run(options.folder, options.parallel, is_isolated=options.isolated)
+    return run(options.folder, options.parallel, is_isolated=options.isolated, shuffle=options.shuffle)
 
 
 if __name__ == "__main__":
