@@ -274,11 +274,12 @@ select
     round(scheduled.headway_minutes, 6) as scheduled_headway_minutes,
     round(medians.headway_minutes, 6) as median_headway_minutes,
 
-    round(sin(2 * acos(-1) * (begun.known_hour + extract(minute from begun.known_local) / 60) / 24), 6) as hour_sin,
-    round(cos(2 * acos(-1) * (begun.known_hour + extract(minute from begun.known_local) / 60) / 24), 6) as hour_cos,
+    -- 0 is added since -0.0 and 0.0 are one value, of which a warehouse may store either: -0.0 + 0 is 0.0.
+    round(sin(2 * acos(-1) * (begun.known_hour + extract(minute from begun.known_local) / 60) / 24), 6) + 0 as hour_sin,
+    round(cos(2 * acos(-1) * (begun.known_hour + extract(minute from begun.known_local) / 60) / 24), 6) + 0 as hour_cos,
     extract(dayofweek from begun.known_local) as weekday,
-    round(sin(2 * acos(-1) * extract(month from begun.known_local) / 12), 6) as month_sin,
-    round(cos(2 * acos(-1) * extract(month from begun.known_local) / 12), 6) as month_cos,
+    round(sin(2 * acos(-1) * extract(month from begun.known_local) / 12), 6) + 0 as month_sin,
+    round(cos(2 * acos(-1) * extract(month from begun.known_local) / 12), 6) + 0 as month_cos,
 
     @run_date as _built_date
 from begun

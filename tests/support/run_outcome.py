@@ -49,15 +49,16 @@ def outcome(home: Path) -> tuple[dict[str, list[str]], dict[str, list[Any]]]:
     return tables(home), lineage(home)
 
 
-def tables(home: Path) -> dict[str, list[str]]:
-    """Rows of every table of a stack, sorted; load metadata aside."""
+def tables(home: Path, prefix: str = "") -> dict[str, list[str]]:
+    """Rows of every table in datasets with a prefix, sorted; load metadata aside."""
     with stack.using(home, needs_firestore=False) as use, use.leading():
         client = bigquery_client(PROJECT, "US")
-        names = [
-            f"{t.dataset_id}.{t.table_id}" for d in client.list_datasets() for t in client.list_tables(d.reference)
-        ]
+        datasets = [d.reference for d in client.list_datasets() if d.dataset_id.startswith(prefix)]
+        names = [f"{t.dataset_id}.{t.table_id}" for dataset in datasets for t in client.list_tables(dataset)]
         return {
-            name: sorted(_text(dict(row.items()), home) for row in client.query_and_wait(f"select * from `{name}`"))
+            name.removeprefix(prefix): sorted(
+                _text(dict(row.items()), home) for row in client.query_and_wait(f"select * from `{name}`")
+            )
             for name in names
         }
 
