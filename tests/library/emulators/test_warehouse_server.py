@@ -124,3 +124,15 @@ def test_a_taken_port_is_an_error(servers: Servers, tmp_path: Path) -> None:
     )
     assert result.returncode != 0
     assert b"Failed to bind" in result.stderr
+
+
+def test_the_next_start_has_no_log_to_read_again(servers: Servers, tmp_path: Path) -> None:
+    """A write-ahead log that is left is replayed at the next start: two seconds after a day of runs."""
+    with warehouse_server(tmp_path, servers.storage) as (url, process):
+        warehouse = Warehouse(url, servers.storage)
+        warehouse.rows("create table {d}.t as select 1 as n")
+        assert [file for file in (tmp_path / "warehouse").rglob("*.wal") if file.stat().st_size]
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+        warehouse.close()
+    assert [file.name for file in (tmp_path / "warehouse").rglob("*.wal") if file.stat().st_size] == []
