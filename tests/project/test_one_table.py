@@ -84,11 +84,20 @@ def test_what_has_passed_starts_nothing_again(
 @pytest.mark.parametrize(
     ("file", "old", "new", "code", "last"),
     [
-        ("stg_things.sql", "upper(name)", "lower(name)", 1, "2 failed"),
+        pytest.param("stg_things.sql", "upper(name)", "lower(name)", 1, "2 failed", marks=pytest.mark.slow),
         ("stg_things.sql", "upper(name)", "uper(name)", 1, "Function not found: uper; Did you mean upper?"),
         ("stg_things.yml", "name: A}", "name: B}", 1, "0 passed, 2 failed, 1 as before"),
-        ("stg_things.yml", "name: a}", "name: b}", 1, "0 passed, 2 failed, 1 as before"),
-        ("stg_things.yml", "given: {}", "given: {bronze.things: [{id: 7}]}", 1, "0 passed, 2 failed, 1 as before"),
+        pytest.param(
+            "stg_things.yml", "name: a}", "name: b}", 1, "0 passed, 2 failed, 1 as before", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "stg_things.yml",
+            "given: {}",
+            "given: {bronze.things: [{id: 7}]}",
+            1,
+            "0 passed, 2 failed, 1 as before",
+            marks=pytest.mark.slow,
+        ),
         ("ext_things.yml", "name, type: STRING", "name, type: BYTES", 1, ", in the contract STRING"),
         ("stg_broken.sql", "nothing", "anything", 0, "0 passed, 0 failed, 2 as before"),
     ],
