@@ -33,6 +33,7 @@ class Outcome:
     """Result of a run, as the process that started it sees it.
 
     Attributes:
+        unmet: tasks that were selected and did not run, since a condition does not hold.
         error: failure outside the tasks: a server that died, a runner that crashed.
         verdict: kfp's own error message for a failed run.
     """
@@ -40,6 +41,7 @@ class Outcome:
     run_id: str = ""
     tasks: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    unmet: list[str] = field(default_factory=list)
     error: str | None = None
     verdict: str | None = None
 
@@ -99,7 +101,7 @@ def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = Non
     folder = _new_folder(home)
     (folder / "pipeline.json").write_text(text, encoding="utf-8")
     (folder / "arguments.json").write_text(json.dumps(arguments, indent=1), encoding="utf-8")
-    return _run(home, folder, plan, {PARTIAL: "1"} if plan else {}, how, out)
+    return _run(home, folder, plan, {PARTIAL: json.dumps(plan.run_ids)} if plan else {}, how, out)
 
 
 def resume(home: Path, run: str = "latest", out: TextIO | None = None, how: How = AS_USUAL) -> int:
@@ -138,7 +140,7 @@ def _selected(content: Mapping[str, Any], words: Sequence[str], home: Path, argu
     defaults = {name: each.get("defaultValue") for name, each in declared_in(content).items()}
     runs = {**defaults, **arguments}
     chosen = {n for n in tasks.selected(words, earlier) if runs.get(f"run_{tasks.flow[n]}", True)}
-    return tasks.plan(chosen | tasks.always if chosen else chosen, earlier)
+    return tasks.plan(chosen | tasks.always if chosen else chosen, earlier, chosen)
 
 
 def _run(home: Path, folder: Path, plan: Plan | None, marks: Mapping[str, str], how: How, out: TextIO) -> int:
@@ -150,6 +152,8 @@ def _run(home: Path, folder: Path, plan: Plan | None, marks: Mapping[str, str], 
     with runner_process(home, folder, how.options) as process, stack.using(home) as use:
         with run_progress.displayed(out, as_json=how.as_json) as show:
             outcome = _follow(process, folder, use, show, marks)
+        ended = {t["task"] for t in outcome.tasks} | set(outcome.skipped)
+        outcome.unmet = [n for name in (plan.wanted if plan else ()) if (n := name.replace("-", "_")) not in ended]
         if plan and outcome.skipped and not outcome.failed:
             needy = ", ".join(outcome.skipped)
             outcome.error = f"nothing is there yet for {needy} to read: select what makes it too, +{outcome.skipped[0]}"
@@ -300,6 +304,8 @@ def _show(summary: dict[str, Any], outcome: Outcome, folder: Path, out: TextIO) 
         out.write(f"  model {m['name']}: {'accepted' if m['accepted'] else 'refused'}, {metrics}\n")
     for task in outcome.failed:
         _show_failure(task, folder, out)
+    if outcome.unmet and not outcome.failed:
+        out.write(f"\nnot run, since a condition does not hold: {', '.join(outcome.unmet)}\n")
     if outcome.failed:
         out.write("  Go on from there, with what you have mended: goldline resume\n")
     if not outcome.failed and summary["error"]:

@@ -8,7 +8,7 @@ when it was last run. Several are joined; with a comma between two, only what bo
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,10 @@ class Tasks:
         """Tasks that belong to no flow: they prepare and finish each run."""
         return {name for name, flow in self.flow.items() if flow is None}
 
-    def plan(self, run: set[str], earlier: "Mapping[str, Earlier]") -> "Plan":
-        """Plan of a run that executes some tasks."""
+    def plan(self, run: set[str], earlier: "Mapping[str, Earlier]", wanted: Collection[str] = ()) -> "Plan":
+        """Plan of a run that executes some tasks, those among them that were asked for by name."""
         results = {n: str(earlier[n].folder) for n in self.flow.keys() - run if n in earlier}
-        return Plan(sorted({c for name in run for c in self.components[name]}), results)
+        return Plan(sorted({c for name in run for c in self.components[name]}), results, sorted(wanted))
 
     def selected(self, words: Iterable[str], earlier: "Mapping[str, Earlier]") -> set[str]:
         """Tasks that the words select; none if nothing was modified.
@@ -136,10 +136,17 @@ class Plan:
     Attributes:
         components: names of the components to execute, and of the sub-pipelines around them.
         results: folder of the earlier results of each task that is left out, if there are any.
+        wanted: names of the tasks that the user selected.
     """
 
     components: list[str]
     results: dict[str, str]
+    wanted: list[str] = field(default_factory=list)
+
+    @property
+    def run_ids(self) -> dict[str, str]:
+        """Run that made each of the results, by the task's name as goldline's records have it."""
+        return {name.replace("-", "_"): Path(folder).parent.name for name, folder in self.results.items()}
 
     def executes(self, component: str) -> bool:
         """Whether a component, or one inside it, is executed."""

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 EPOCH = datetime.date(1970, 1, 1)
 EVERYTHING = "all"
 NOT_SIMULATED = "none"
-# Variables that the laptop's commands set for tasks: `goldline retry` and `resume` the time, a run of selected tasks 1.
+# Variables that the laptop's commands set for tasks: `goldline retry` and `resume` the time; a run of
+# selected tasks the ids of the runs that stand for the others, by task, as JSON.
 RETRY, PARTIAL = "GOLDLINE_RETRY", "GOLDLINE_PARTIAL"
 
 

@@ -1,6 +1,7 @@
 """Task records: one JSON file per task in the lake, collected by finish_run."""
 
 import datetime
+import json
 import logging
 import os
 import sys
@@ -132,7 +133,9 @@ def earlier(run: RunContext, name: str) -> Record | None:
 
 
 def record_of(run: RunContext, name: str) -> Record | None:
-    """Record of a task in this run; None if there is none."""
+    """Record of a task in this run, or in the one that stands for a task that is left out; None if there is none."""
+    if other := left_out().get(name):
+        run = run.model_copy(update={"run_id": other})
     lake, path = Lake(run.project, run.bucket), f"{run.records}/tasks/{name}.json"
     return Record.model_validate_json(lake.read_text(path)) if lake.exists(path) else None
 
@@ -145,6 +148,12 @@ def retry_marker() -> str:
 def is_partial() -> bool:
     """Whether only some of the tasks were selected: such a run finishes the date of no flow."""
     return PARTIAL in os.environ
+
+
+def left_out() -> dict[str, str]:
+    """Of a run of selected tasks: id of the run whose results stand for a task that is left out, by the task's name."""
+    found: dict[str, str] = json.loads(os.environ.get(PARTIAL, "{}"))
+    return found
 
 
 def now() -> datetime.datetime:

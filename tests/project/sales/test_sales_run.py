@@ -231,6 +231,18 @@ def test_the_same_date_again_gives_the_same_rows_and_tells_a_program_so(
     assert (told["count"], told["total"], told["unit"]) == (exported, exported, "documents")
 
 
+def test_a_model_is_trained_from_what_earlier_runs_built(
+    place: Place, published: dict[str, list[dict[str, Any]]]
+) -> None:
+    run = ["run", "--run-date", DAY.isoformat(), *SIZE, "--select", "train_churn"]
+    trained = place.goldline(*run, "evaluate_churn", "--train=yes")
+    assert trained.returncode == 0, trained.stdout
+    assert [model["name"] for model in place.summary()["models"]] == ["churn"]
+    assert {task["name"] for task in place.summary()["tasks"]} >= {"train_churn", "evaluate_churn", "finish_run"}
+    assert "not run, since a condition does not hold: train_churn\n" in place.goldline(*run, "--train=no").stdout
+    assert place.content() == published
+
+
 def test_a_failing_task_is_shown_and_the_run_recorded(place: Place, published: dict[str, list[dict[str, Any]]]) -> None:
     client = firestore.Client(project=PROJECT)
     client.document("orders/real").set({"customer": "somebody"})
