@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,7 +17,7 @@ from goldline.local import processes, run_progress, servers, stack
 from goldline.local.runner_process import RunnerProcess, runner_process
 from goldline.local.selection import OUTPUT, Plan, Tasks, earlier_results, results_of
 from goldline.local.servers import PROJECT
-from goldline.runs.context import NOT_SIMULATED, PARTIAL, RETRY
+from goldline.runs.context import NOT_SIMULATED, RETRY
 from goldline.runs.pace import Amount
 from goldline.spec import compiled as spec
 from goldline.spec.check.given import declared_in
@@ -101,7 +101,7 @@ def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = Non
     folder = _new_folder(home)
     (folder / "pipeline.json").write_text(text, encoding="utf-8")
     (folder / "arguments.json").write_text(json.dumps(arguments, indent=1), encoding="utf-8")
-    return _run(home, folder, plan, {PARTIAL: json.dumps(plan.run_ids)} if plan else {}, how, out)
+    return _run(home, folder, plan, plan.marks if plan else {}, how, out)
 
 
 def resume(home: Path, run: str = "latest", out: TextIO | None = None, how: How = AS_USUAL) -> int:
@@ -126,12 +126,14 @@ def resume(home: Path, run: str = "latest", out: TextIO | None = None, how: How 
     if summary.exists() and json.loads(summary.read_text(encoding="utf-8"))["status"] == "succeeded":
         raise ValueError(f"the run {folder.name} succeeded: there is nothing to resume")
     text = spec.fresh(sys.stderr if how.as_json else out)
-    tasks, done = Tasks.of(json.loads(text)), results_of(folder)
-    again = tasks.unfinished(done)
+    tasks, done, before = Tasks.of(json.loads(text)), results_of(folder), Plan.of(folder)
+    again = tasks.unfinished(done, before.wanted)
     for name in again & done.keys():
         (done[name].folder / OUTPUT).unlink()
     (folder / "pipeline.json").write_text(text, encoding="utf-8")
-    return _run(home, folder, tasks.plan(again, done), {RETRY: datetime.now(UTC).isoformat()}, how, out)
+    plan = tasks.plan(again, before.earlier | done, before.wanted)
+    marks = {RETRY: datetime.now(UTC).isoformat()} | (plan.marks if before.wanted else {})
+    return _run(home, folder, plan, marks, how, out)
 
 
 def _selected(content: Mapping[str, Any], words: Sequence[str], home: Path, arguments: Mapping[str, Any]) -> Plan:
@@ -145,7 +147,7 @@ def _selected(content: Mapping[str, Any], words: Sequence[str], home: Path, argu
 
 def _run(home: Path, folder: Path, plan: Plan | None, marks: Mapping[str, str], how: How, out: TextIO) -> int:
     if plan:
-        (folder / "plan.json").write_text(json.dumps(asdict(plan), indent=1), encoding="utf-8")
+        plan.keep(folder)
     arguments = json.loads((folder / "arguments.json").read_text(encoding="utf-8"))
     start = time.monotonic()
     # It imports while the stack starts.

@@ -36,7 +36,6 @@ from goldline.local.task_order import Slots, chain_lengths
 # Placeholders that kfp.local does not fill in.
 CREATED = "{{$.pipeline_job_create_time_utc}}"
 SCHEDULED = "{{$.pipeline_job_schedule_time_utc}}"
-PLAN = "plan.json"  # in the run's folder, where not all of its tasks are executed
 JOB = "job.json"  # the run's name and the time of its first start, which a run that is taken up again keeps
 EXECUTOR = "kfp.dsl.executor_main"  # module that runs a lightweight component
 NOT_SCHEDULED = "1970-01-01T00:00:00Z"
@@ -94,7 +93,7 @@ class Tasks:
         self.is_isolated = is_isolated
         self.environment: Mapping[str, str] = {}
         self.ranks: Mapping[str, int] = {}
-        self.plan: Plan | None = None
+        self.plan = Plan.of(folder)
         self._cwd = str(Path.cwd())
         self._slots = Slots(parallel)
         self._here = threading.local()
@@ -108,7 +107,7 @@ class Tasks:
         from kfp.local.status import Status
 
         name = arguments["task_name"].replace("-", "_")
-        if self.plan and not self.plan.executes(arguments["task_spec"].component_ref.name):
+        if not self.plan.executes(arguments["task_spec"].component_ref.name):
             return _earlier_outputs(self.plan, arguments), Status.SUCCESS
         spec = type(arguments["task_spec"])()
         spec.CopyFrom(arguments["task_spec"])
@@ -222,8 +221,6 @@ def run(folder: Path, parallel: int, *, is_isolated: bool, shuffle: int | None =
     tasks.ranks = chain_lengths(json.loads(text))
     if dice:
         tasks.ranks = {name: dice.randrange(len(tasks.ranks)) for name in tasks.ranks}
-    if (file := folder / PLAN).exists():
-        tasks.plan = Plan(**json.loads(file.read_text(encoding="utf-8")))
     arguments = json.loads((folder / "arguments.json").read_text(encoding="utf-8"))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "artifacts"), raise_on_error=True)
     orders = os.fdopen(os.dup(0), "rb")  # never closed: the thread that reads it holds its lock
@@ -265,7 +262,7 @@ def _prepare_kfp(tasks: Tasks, teller: Teller, dice: random.Random | None) -> No
     subprocess_task_handler.run_local_subprocess = tasks.run_command
     parallel_dag.install(
         skipped=lambda task: teller.tell("skipped", task=task.replace("-", "_")),
-        executes=lambda component: tasks.plan is None or tasks.plan.executes(component),
+        executes=tasks.plan.executes,
         order=sorted if dice is None else lambda names: dice.sample(found := sorted(names), len(found)),
     )
     # They change `print` and the root logger for the time of a task, which threads must not do to each other.

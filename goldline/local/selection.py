@@ -9,10 +9,13 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from goldline.runs.context import PARTIAL
+
+PLAN = "plan.json"  # in the folder of a run that does not execute all of its tasks
 WORD = re.compile(r"(?:(?P<before>\d*)\+)?(?P<name>@?\w+)(?:\+(?P<after>\d*))?")
 SWITCH = re.compile(r"--run_(\w+)'\] == true")  # condition that a flow runs under, as kfp writes it
 PREFIX = "comp-"  # of a component's name in a spec; its folder is named without it
@@ -65,10 +68,16 @@ class Tasks:
             found |= set.intersection(*(self._named(part, earlier) for part in word.split(",")))
         return found - self.always
 
-    def unfinished(self, done: "Mapping[str, Earlier]") -> set[str]:
-        """Tasks that a run has not done as they are now, all that come after those, and those that end each run."""
-        stale = {name for name in self.flow if name not in done or done[name].made_of != self.made_of[name]}
-        return stale | _reached(stale, self._after(), "") | {name for name in self.always if self.before[name]}
+    def unfinished(self, done: "Mapping[str, Earlier]", wanted: Collection[str] = ()) -> set[str]:
+        """Tasks that a run has not done as they are now, all that come after those, and those that end each run.
+
+        Args:
+            done: results that the run has.
+            wanted: the tasks that were selected for it; none: all.
+        """
+        own = {*wanted, *self.always} if wanted else set(self.flow)
+        stale = {name for name in own if name not in done or done[name].made_of != self.made_of[name]}
+        return (stale | _reached(stale, self._after(), "") | {n for n in self.always if self.before[n]}) & own
 
     def _after(self) -> dict[str, set[str]]:
         return {name: {n for n, before in self.before.items() if name in before} for name in self.before}
@@ -139,18 +148,33 @@ class Plan:
         wanted: names of the tasks that the user selected.
     """
 
-    components: list[str]
-    results: dict[str, str]
+    components: list[str] = field(default_factory=list)
+    results: dict[str, str] = field(default_factory=dict)
     wanted: list[str] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, run: Path) -> "Plan":
+        """Plan in a run's folder; an empty one where the run executes all tasks."""
+        return cls(**json.loads((run / PLAN).read_text(encoding="utf-8"))) if (run / PLAN).exists() else cls()
+
+    def keep(self, run: Path) -> None:
+        """Write it into a run's folder."""
+        (run / PLAN).write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
     @property
-    def run_ids(self) -> dict[str, str]:
-        """Run that made each of the results, by the task's name as goldline's records have it."""
-        return {name.replace("-", "_"): Path(folder).parent.name for name, folder in self.results.items()}
+    def marks(self) -> dict[str, str]:
+        """Variables that tell the tasks of a run of selected ones so, with the runs that stand for the others."""
+        names = {name.replace("-", "_"): Path(folder).parent.name for name, folder in self.results.items()}
+        return {PARTIAL: json.dumps(names)}
+
+    @property
+    def earlier(self) -> "dict[str, Earlier]":
+        """The results, for another plan."""
+        return {name: Earlier(Path(folder), "") for name, folder in self.results.items()}
 
     def executes(self, component: str) -> bool:
         """Whether a component, or one inside it, is executed."""
-        return component in self.components
+        return not self.components or component in self.components
 
 
 @dataclass(frozen=True)

@@ -171,3 +171,9 @@ def test_a_run_is_taken_up_where_it_failed_with_what_was_mended(tmp_path: Path) 
     (tmp_path / "artifacts" / "job-1" / "fct-orders" / "executor_output.json").write_text("{}")
     assert Tasks.of(shop()).unfinished(results_of(tmp_path)) == {"mart-orders", "finish"}
     assert Tasks.of(shop("select 2")).unfinished(results_of(tmp_path)) == {"fct-orders", "mart-orders", "finish"}
+
+
+def test_a_run_of_selected_tasks_is_taken_up_with_these_alone(tmp_path: Path) -> None:
+    keep(tmp_path, shop(), "prepare", "fct-orders")
+    wanted = ["fct-orders", "mart-orders"]
+    assert Tasks.of(shop()).unfinished(results_of(tmp_path), wanted) == {"mart-orders", "finish"}

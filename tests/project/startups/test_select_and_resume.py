@@ -123,3 +123,14 @@ def test_a_failed_run_is_taken_up_with_the_select_that_was_mended(project: Proje
     again = project.goldline("resume")
     assert again.returncode == 2
     assert "nothing to resume" in again.stderr
+
+
+def test_a_failed_run_of_selected_tasks_stays_one_of_these(project: Project) -> None:
+    project.edit("    startup_id,\n    version,", "    cast(error('planted') as string) as startup_id,\n    version,")
+    assert project.run("--select", "stg_startups+").returncode == 1
+    finished = project.query("select flow from ops.runs where flow is not null")
+    project.edit("cast(error('planted') as string) as startup_id", "startup_id")
+    done = project.goldline("resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert project.ran == {"dim_startup", "finish_run"}
+    assert project.query("select flow from ops.runs where flow is not null") == finished
