@@ -117,7 +117,9 @@ def test_a_fault_ends_alike_and_the_run_is_taken_up(place: Place, fault: str, ta
     for number, way in enumerate(WAYS):
         prefix = f"{fault[0]}{number}_{task}_"
         code, ends[way] = place.disturbed(task, fault, way, prefix)
-        assert (code, ends[way][task]) == (1, "failed")
+        assert code == 1
+        if fault != "dead server":  # a task that does not ask the server that died may succeed
+            assert ends[way][task] == "failed"
         assert ends[way]["finish_run"] == ("failed" if task == "finish_run" else "succeeded")
         done = goldline(place.home, "resume", *WAYS[way], folder=place.folder)
         assert done.returncode == 0, done.stdout + done.stderr
