@@ -16,7 +16,7 @@ from typing import Any
 from goldline.runs.context import PARTIAL
 
 PLAN = "plan.json"  # in the folder of a run that does not execute all of its tasks
-WORD = re.compile(r"(?:(?P<before>\d*)\+)?(?P<name>@?\w+)(?:\+(?P<after>\d*))?")
+WORD = re.compile(r"(?:(?P<before>\d*)\+)?(?P<name>@?[\w.-]+)(?:\+(?P<after>\d*))?")
 SWITCH = re.compile(r"--run_(\w+)'\] == true")  # condition that a flow runs under, as kfp writes it
 PREFIX = "comp-"  # of a component's name in a spec; its folder is named without it
 OUTPUT = "executor_output.json"  # in a task's folder of outputs: kfp writes it as the last act of one that succeeds
@@ -98,7 +98,7 @@ class Tasks:
             if name[1:] not in flows:
                 raise ValueError(f"--select: no flow {name[1:]}, expected one of {', '.join(sorted(flows))}")
             return {n for n in own if self.flow[n] == name[1:]}
-        if (task := name.replace("_", "-")) not in own:
+        if (task := name.rpartition(".")[2].replace("_", "-")) not in own:  # gold.fct_x is fct_x
             known = [n.replace("-", "_") for n in own]
             near = difflib.get_close_matches(name, known, 1)
             raise ValueError(f"--select: no task {name}, {f'did you mean {near[0]}?' if near else ', '.join(known)}")

@@ -84,6 +84,8 @@ def shop(  # noqa: C901, as a pipeline reads
         ("+dim_buyer", "dim_buyer stg_orders generate_orders"),
         ("stg_orders+1", "stg_orders dim_buyer fct_orders"),
         ("1+mart_orders", "mart_orders dim_buyer fct_orders"),
+        ("silver.stg_orders+1", "stg_orders dim_buyer fct_orders"),
+        ("stg-visits", "stg_visits"),
         ("@visits", "stg_visits"),
         ("@orders", "generate_orders stg_orders dim_buyer fct_orders mart_orders"),
         ("@orders,stg_orders+", "stg_orders dim_buyer fct_orders mart_orders"),
