@@ -22,7 +22,6 @@ FLOW = "run_"  # the parameter run_orders switches the flow orders
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 success, 1 failure, 2 wrong input, 130 interrupted."""
-    options = _parser().parse_args(arguments)
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _end)  # stops all that was started, as after Ctrl-C
     from goldline.contracts.loading import ContractError
@@ -31,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from goldline.vertex.errors import CloudError
 
     try:
+        options = _parser().parse_args(arguments)
         code: int = options.command(options)
     except (ValueError, ContractError) as error:
         print(f"goldline: {error}", file=sys.stderr)
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_how(command: argparse.ArgumentParser) -> None:
     command.add_argument("--parallel", type=int, metavar="N", help="tasks at a time, at most (default: the processors)")
-    command.add_argument("--isolated", action="store_true", help="a new Python a task, one task at a time")
+    command.add_argument("--isolated", action="store_true", help="a new Python for each task, one at a time")
     command.add_argument(
         "--shuffle", type=int, metavar="SEED", help="start ready tasks in a random order: finds what nobody declared"
     )

@@ -1,13 +1,16 @@
 """`goldline run`: run the compiled spec on this machine, with progress, a summary and the logs of failed tasks."""
 
+import contextlib
+import fcntl
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +26,7 @@ from goldline.spec import compiled as spec
 from goldline.spec.check.given import declared_in
 
 KFP_SAYS = ("Looking for component", "Loading KFP component", "Got executor_input", "Wrote executor output")
+LATEST = "latest"  # in the folder of runs: a link to the one that started last
 LAST_LINES = 15  # lines of a failed task's log that are shown
 # Values on this machine of parameters whose defaults leave them to the environment.
 LOCAL = {"project": PROJECT, "bucket": stack.BUCKET, "simulated_size": "demo"}
@@ -96,15 +100,24 @@ def run_here(parameters: Mapping[str, Any], home: Path, out: TextIO | None = Non
         )
     plan = _selected(json.loads(text), how.select, home, arguments) if how.select else None
     if plan and not plan.components:
-        (sys.stderr if how.as_json else out).write("nothing is selected\n")
+        nothing: dict[str, Any] = {
+            "event": "summary",
+            "status": "succeeded",
+            "tasks": [],
+            "tables": [],
+            "models": [],
+            "error": None,
+        }
+        out.write(json.dumps(nothing) + "\n" if how.as_json else "nothing is selected\n")
         return 0
     folder = _new_folder(home)
-    (folder / "pipeline.json").write_text(text, encoding="utf-8")
-    (folder / "arguments.json").write_text(json.dumps(arguments, indent=1), encoding="utf-8")
-    return _run(home, folder, plan, plan.marks if plan else {}, how, out)
+    with _locked(folder):
+        (folder / "pipeline.json").write_text(text, encoding="utf-8")
+        (folder / "arguments.json").write_text(json.dumps(arguments, indent=1), encoding="utf-8")
+        return _run(home, folder, plan, plan.marks if plan else {}, how, out)
 
 
-def resume(home: Path, run: str = "latest", out: TextIO | None = None, how: How = AS_USUAL) -> int:
+def resume(home: Path, run: str = LATEST, out: TextIO | None = None, how: How = AS_USUAL) -> int:
     """Take up a failed run: the tasks that failed or have changed since, and all after them; exit code 0 or 1.
 
     The spec is the project's as it is now, so that a SELECT that was mended counts; the parameters are the run's.
@@ -119,21 +132,40 @@ def resume(home: Path, run: str = "latest", out: TextIO | None = None, how: How 
         ValueError: there is no such run, or all its tasks succeeded.
     """
     out = out or sys.stdout
+    folder = _folder_of(home, run)
+    with _locked(folder):
+        summary = folder / "summary.json"
+        if summary.exists() and json.loads(summary.read_text(encoding="utf-8"))["status"] == "succeeded":
+            raise ValueError(f"the run {folder.name} succeeded: there is nothing to resume")
+        text = spec.fresh(sys.stderr if how.as_json else out)
+        tasks, done, before = Tasks.of(json.loads(text)), results_of(folder), Plan.of(folder)
+        again = tasks.unfinished(done, before.wanted)
+        for name in again & done.keys():
+            (done[name].folder / OUTPUT).unlink()
+        (folder / "pipeline.json").write_text(text, encoding="utf-8")
+        plan = tasks.plan(again, before.earlier | done, before.wanted)
+        marks = {RETRY: datetime.now(UTC).isoformat()} | (plan.marks if before.wanted else {})
+        return _run(home, folder, plan, marks, how, out)
+
+
+def _folder_of(home: Path, run: str) -> Path:
     folder = (home / "runs" / run).resolve()
-    if not (folder / "pipeline.json").exists():
-        raise ValueError(f"there is no run {run} in {home / 'runs'}")
-    summary = folder / "summary.json"
-    if summary.exists() and json.loads(summary.read_text(encoding="utf-8"))["status"] == "succeeded":
-        raise ValueError(f"the run {folder.name} succeeded: there is nothing to resume")
-    text = spec.fresh(sys.stderr if how.as_json else out)
-    tasks, done, before = Tasks.of(json.loads(text)), results_of(folder), Plan.of(folder)
-    again = tasks.unfinished(done, before.wanted)
-    for name in again & done.keys():
-        (done[name].folder / OUTPUT).unlink()
-    (folder / "pipeline.json").write_text(text, encoding="utf-8")
-    plan = tasks.plan(again, before.earlier | done, before.wanted)
-    marks = {RETRY: datetime.now(UTC).isoformat()} | (plan.marks if before.wanted else {})
-    return _run(home, folder, plan, marks, how, out)
+    if not (folder / "arguments.json").exists():
+        raise ValueError(
+            f"nothing has run in {home} yet" if run == LATEST else f"there is no run {run} in {home / 'runs'}"
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a run's folder; the kernel lets it go when this process ends."""
+    with (folder / "run.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"the run {folder.name} is still running") from None
+        yield
 
 
 def _selected(content: Mapping[str, Any], words: Sequence[str], home: Path, arguments: Mapping[str, Any]) -> Plan:
@@ -141,7 +173,8 @@ def _selected(content: Mapping[str, Any], words: Sequence[str], home: Path, argu
     earlier = earlier_results(home / "runs", arguments)
     defaults = {name: each.get("defaultValue") for name, each in declared_in(content).items()}
     runs = {**defaults, **arguments}
-    chosen = {n for n in tasks.selected(words, earlier) if runs.get(f"run_{tasks.flow[n]}", True)}
+    flows = {str(flow) for flow in tasks.flow.values() if flow and runs.get(f"run_{flow}", True)}
+    chosen = tasks.selected(words, earlier, flows)
     return tasks.plan(chosen | tasks.always if chosen else chosen, earlier, chosen)
 
 
@@ -150,17 +183,18 @@ def _run(home: Path, folder: Path, plan: Plan | None, marks: Mapping[str, str], 
         plan.keep(folder)
     arguments = json.loads((folder / "arguments.json").read_text(encoding="utf-8"))
     start = time.monotonic()
-    # It imports while the stack starts.
-    with runner_process(home, folder, how.options) as process, stack.using(home) as use:
-        with run_progress.displayed(out, as_json=how.as_json) as show:
-            outcome = _follow(process, folder, use, show, marks)
-        ended = {t["task"] for t in outcome.tasks} | set(outcome.skipped)
-        outcome.unmet = [n for name in (plan.wanted if plan else ()) if (n := name.replace("-", "_")) not in ended]
-        if plan and outcome.skipped and not outcome.failed:
-            needy = ", ".join(outcome.skipped)
-            outcome.error = f"nothing is there yet for {needy} to read: select what makes it too, +{outcome.skipped[0]}"
-        summary = _summary(use.addresses, outcome, round(time.monotonic() - start, 1), str(arguments["bucket"]))
-    _keep(folder, summary)
+    _point_to(folder)
+    try:
+        # It imports while the stack starts.
+        with runner_process(home, folder, how.options) as process, stack.using(home) as use:
+            with run_progress.displayed(out, as_json=how.as_json) as show:
+                outcome = _follow(process, folder, use, show, marks)
+            _judge_selection(plan, outcome)
+            summary = _summary(use.addresses, outcome, round(time.monotonic() - start, 1), str(arguments["bucket"]))
+    except (KeyboardInterrupt, SystemExit):
+        print(f"goldline: go on from there with: goldline resume --run {shlex.quote(folder.name)}", file=sys.stderr)
+        raise
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
     if how.as_json:
         out.write(json.dumps({"event": "summary", **summary}) + "\n")
     else:
@@ -168,7 +202,7 @@ def _run(home: Path, folder: Path, plan: Plan | None, marks: Mapping[str, str], 
     return 0 if summary["status"] == "succeeded" else 1
 
 
-def retry(home: Path, task: str, run: str = "latest") -> int:
+def retry(home: Path, task: str, run: str = LATEST) -> int:
     """Run one task of an earlier run again, with the inputs that it had; returns its exit code.
 
     Args:
@@ -179,23 +213,25 @@ def retry(home: Path, task: str, run: str = "latest") -> int:
     Raises:
         ValueError: the run has no such task.
     """
-    folder = (home / "runs" / run).resolve()
-    if not (found := sorted((folder / "tasks").glob(f"*-{task}"))):
-        known = ", ".join(p.name.split("-", 1)[1] for p in sorted((folder / "tasks").glob("*")))
-        raise ValueError(
-            f"the run {folder.name} has no task {task}, expected one of: {known or 'none, it has no tasks'}"
-        )
+    folder, name = _folder_of(home, run), task.rpartition(".")[2].replace("-", "_")
+    if not (found := sorted((folder / "tasks").glob(f"*-{name}"))):
+        known = dict.fromkeys(p.name.split("-", 1)[1] for p in sorted((folder / "tasks").glob("*")))
+        raise ValueError(f"the run {folder.name} ran no task {task}, only {', '.join(known) or 'none'}")
     content = json.loads((found[-1] / "command.json").read_text(encoding="utf-8"))
     with stack.using(home) as use:
         environment = {**os.environ, **use.environment, **content["environment"]}
         environment[RETRY] = datetime.now(UTC).isoformat()
+        environment["TMPDIR"] = str(found[-1] / "tmp")
+        (found[-1] / "tmp").mkdir(exist_ok=True)
         log = found[-1] / f"retry-{datetime.now(UTC):%H%M%S}.txt"
         with log.open("wb") as file:
             done = subprocess.run(
                 content["command"], env=environment, check=False, stdout=file, stderr=subprocess.STDOUT
             )
+    if not done.returncode:
+        shutil.rmtree(found[-1] / "tmp")
     print("\n".join(_own_lines(log)))
-    print(f"{task} {'failed' if done.returncode else 'succeeded'}, {os.path.relpath(log)}")
+    print(f"{name} {'failed' if done.returncode else 'succeeded'}, {os.path.relpath(log)}")
     return done.returncode
 
 
@@ -282,12 +318,22 @@ def _from_lake(addresses: stack.Addresses, run_id: str, bucket: str) -> dict[str
     return content
 
 
-def _keep(folder: Path, summary: dict[str, Any]) -> None:
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
-    latest = folder.parent / "latest"
-    fresh = folder.parent / f"latest.{os.getpid()}"
+def _point_to(folder: Path) -> None:
+    """Make `latest` name a run that starts, so that one that is killed can be taken up."""
+    fresh = folder.parent / f"{LATEST}.{os.getpid()}"
     fresh.symlink_to(folder.name)
-    fresh.replace(latest)
+    fresh.replace(folder.parent / LATEST)
+
+
+def _judge_selection(plan: Plan | None, outcome: Outcome) -> None:
+    """Note selected tasks that did not run: a condition does not hold, or what they read is not there."""
+    if plan is None:
+        return
+    ended = {t["task"] for t in outcome.tasks} | set(outcome.skipped)
+    outcome.unmet = [n for name in plan.wanted if (n := name.replace("-", "_")) not in ended]
+    if outcome.skipped and not outcome.failed:
+        first, needy = outcome.skipped[0], ", ".join(outcome.skipped)
+        outcome.error = f"nothing is there yet for {needy} to read: select what comes before as well, +{first}"
 
 
 def _show(summary: dict[str, Any], outcome: Outcome, folder: Path, out: TextIO) -> None:

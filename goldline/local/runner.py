@@ -18,6 +18,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -137,6 +138,11 @@ class Tasks:
             shutil.rmtree(task.folder / "tmp")
         return code
 
+    def skip(self, name: str) -> None:
+        """Tell that a task is skipped, unless it was not selected anyway."""
+        if not self.plan.wanted or name in self.plan.wanted:
+            self.teller.tell("skipped", task=name.replace("-", "_"))
+
     def go_on(self) -> None:
         """After a failure: the tasks that wait for it may go on."""
         self._looked_after.release()
@@ -210,6 +216,8 @@ def run(folder: Path, parallel: int, *, is_isolated: bool, shuffle: int | None =
     teller = Teller()
     tasks = Tasks(folder, teller, parallel, is_isolated=is_isolated)
     os.chdir(folder)  # the path of a socket must be short
+    (folder / "tmp").mkdir(exist_ok=True)
+    tempfile.tempdir = str(folder / "tmp")  # kfp's workspace
     if not is_isolated:
         fork_server.preload()
         fork_server.fork_server_of_this_process(Path(SOCKET))  # while there is one thread
@@ -261,7 +269,7 @@ def _prepare_kfp(tasks: Tasks, teller: Teller, dice: random.Random | None) -> No
     task_executor.execute_single_task = lambda **arguments: tasks.execute(plain, **arguments)
     subprocess_task_handler.run_local_subprocess = tasks.run_command
     parallel_dag.install(
-        skipped=lambda task: teller.tell("skipped", task=task.replace("-", "_")),
+        skipped=tasks.skip,
         executes=tasks.plan.executes,
         order=sorted if dice is None else lambda names: dice.sample(found := sorted(names), len(found)),
     )

@@ -57,16 +57,29 @@ class Tasks:
         results = {n: str(earlier[n].folder) for n in self.flow.keys() - run if n in earlier}
         return Plan(sorted({c for name in run for c in self.components[name]}), results, sorted(wanted))
 
-    def selected(self, words: Iterable[str], earlier: "Mapping[str, Earlier]") -> set[str]:
+    def selected(
+        self, words: Iterable[str], earlier: "Mapping[str, Earlier]", flows: Collection[str] | None = None
+    ) -> set[str]:
         """Tasks that the words select; none if nothing was modified.
 
+        Args:
+            words: as the module's text has them; one string may hold several.
+            earlier: last result of each task.
+            flows: those that run; None: all.
+
         Raises:
-            ValueError: a word names no task and no flow.
+            ValueError: a word names no task, no flow, or only what belongs to flows that do not run.
         """
         found: set[str] = set()
-        for word in words:
-            found |= set.intersection(*(self._named(part, earlier) for part in word.split(",")))
-        return found - self.always
+        for word in " ".join(words).split():
+            named = set.intersection(*(self._named(part, earlier) for part in word.split(","))) - self.always
+            running = {name for name in named if flows is None or self.flow[name] in flows}
+            if named and not running and "modified" not in word:
+                raise ValueError(
+                    f"--select: {word} is of a flow that does not run, expected one of {', '.join(flows or ())}"
+                )
+            found |= running
+        return found
 
     def unfinished(self, done: "Mapping[str, Earlier]", wanted: Collection[str] = ()) -> set[str]:
         """Tasks that a run has not done as they are now, all that come after those, and those that end each run.
@@ -98,10 +111,13 @@ class Tasks:
             if name[1:] not in flows:
                 raise ValueError(f"--select: no flow {name[1:]}, expected one of {', '.join(sorted(flows))}")
             return {n for n in own if self.flow[n] == name[1:]}
-        if (task := name.rpartition(".")[2].replace("_", "-")) not in own:  # gold.fct_x is fct_x
-            known = [n.replace("-", "_") for n in own]
-            near = difflib.get_close_matches(name, known, 1)
-            raise ValueError(f"--select: no task {name}, {f'did you mean {near[0]}?' if near else ', '.join(known)}")
+        dataset, _, task = name.rpartition(".")
+        task = task.replace("_", "-")
+        if task not in own or (dataset and name not in self.made_of[task]):  # a table's contract is among its constants
+            known = sorted(n.replace("-", "_") for n in own)
+            near = difflib.get_close_matches(task.replace("-", "_"), known, 1)
+            said = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            raise ValueError(f"--select: no task {name}, {said}")
         return {task}
 
     def _add(

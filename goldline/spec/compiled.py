@@ -90,13 +90,13 @@ def load() -> dict[str, Any]:
 
 
 def newer_sources() -> list[str]:
-    """Paths, below the project's folder, of the sources that changed after the committed spec was compiled."""
+    """Paths, below the project's folder, of the sources that changed after the committed spec; the newest first."""
     root, path = project.root(), project.pipeline_json()
     compiled_at = path.stat().st_mtime if path.exists() else 0.0
     library = Path(__file__).parent
     found = [*(s for pattern in SOURCES for s in root.glob(pattern)), library / "task.py", library / "tables.py"]
-    changed = [s for s in found if s.stat().st_mtime > compiled_at]
-    return sorted(str(s.relative_to(root, walk_up=True)) for s in changed)
+    changed = sorted(((s.stat().st_mtime, s) for s in found if s.stat().st_mtime > compiled_at), reverse=True)
+    return [str(s.relative_to(root, walk_up=True)) for _, s in changed]
 
 
 def fresh(out: TextIO) -> str:

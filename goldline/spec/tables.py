@@ -10,7 +10,7 @@ from kfp import dsl
 from goldline import project
 from goldline.contracts.loading import Contract, load_all
 from goldline.contracts.source_contract import SourceContract
-from goldline.contracts.sql import reads
+from goldline.contracts.sql import SqlError, reads
 from goldline.contracts.table_contract import TableContract
 from goldline.runs.ops import TABLES
 from goldline.runs.run_files import Catalog, travelling
@@ -104,7 +104,7 @@ class Tables:
             raise GraphError(f"sql/{rows}.sql reads {len(sources)} tables, expected one table of features")
         # The same task builds the table, so what its own SELECT reads has no edge but this one.
         expected = {*TABLES, contract.table, *sources[0].given(()), *_published(contract)}
-        if others := reads(select(name)) - expected:
+        if others := _reads(name) - expected:
             raise GraphError(
                 f"sql/{name}.sql reads {sorted(others)}, expected only ops tables, the source of sql/{rows}.sql, "
                 f"and tables under reads_published in its contract"
@@ -157,8 +157,15 @@ def catalog() -> Catalog:
     return Catalog(tuple(contracts().values()), {c.table: select(path) for path, c in tables.items() if c.mode.is_view})
 
 
+def _reads(name: str) -> frozenset[str]:
+    try:
+        return reads(select(name))
+    except SqlError as error:
+        raise GraphError(f"sql/{name}.sql: {error}") from error
+
+
 def _check_sources(name: str, contract: TableContract, sources: Sources) -> None:
-    read = reads(select(name)) - _published(contract)
+    read = _reads(name) - _published(contract)
     given = frozenset[str]().union(*(s.given(read) for s in sources))
     if given != read:
         raise GraphError(

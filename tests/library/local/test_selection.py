@@ -84,7 +84,7 @@ def shop(  # noqa: C901, as a pipeline reads
         ("+dim_buyer", "dim_buyer stg_orders generate_orders"),
         ("stg_orders+1", "stg_orders dim_buyer fct_orders"),
         ("1+mart_orders", "mart_orders dim_buyer fct_orders"),
-        ("silver.stg_orders+1", "stg_orders dim_buyer fct_orders"),
+        ("gold.fct_orders+1", "fct_orders mart_orders"),
         ("stg-visits", "stg_visits"),
         ("@visits", "stg_visits"),
         ("@orders", "generate_orders stg_orders dim_buyer fct_orders mart_orders"),
@@ -94,7 +94,7 @@ def shop(  # noqa: C901, as a pipeline reads
     ],
 )
 def test_words_select_tasks(words: str, expected: str) -> None:
-    selected = Tasks.of(shop()).selected(words.split(), {})
+    selected = Tasks.of(shop('{"table":"gold.fct_orders"}')).selected([words], {})
     assert {name.replace("-", "_") for name in selected} == set(expected.split())
 
 
@@ -102,6 +102,8 @@ def test_words_select_tasks(words: str, expected: str) -> None:
     ("word", "message"),
     [
         ("fct_order", "no task fct_order, did you mean fct_orders?"),
+        ("silver.fct_orders", "no task silver.fct_orders, did you mean fct_orders?"),
+        ("x", "no task x, expected one of dim_buyer, fct_orders, generate_orders,"),
         ("@order", "no flow order, expected one of orders, visits"),
         ("stg_orders++", "expected a task such as"),
         ("finish", "no task finish"),  # it always runs
@@ -110,6 +112,13 @@ def test_words_select_tasks(words: str, expected: str) -> None:
 def test_a_word_that_selects_nothing_is_refused(word: str, message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("?", r"\?")):
         Tasks.of(shop()).selected([word], {})
+
+
+def test_what_belongs_to_flows_that_do_not_run_is_refused_but_for_what_is_modified() -> None:
+    tasks = Tasks.of(shop())
+    assert tasks.selected(["stg_visits", "modified"], {}, {"visits"}) == {"stg-visits"}
+    with pytest.raises(ValueError, match="fct_orders is of a flow that does not run, expected one of visits"):
+        tasks.selected(["stg_visits", "fct_orders"], {}, {"visits"})
 
 
 def test_what_belongs_to_no_flow_always_runs() -> None:

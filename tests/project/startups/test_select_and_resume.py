@@ -5,9 +5,11 @@ The flow startups runs here from a copy of the project, since its SELECTs are ed
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -45,6 +47,22 @@ class Project:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.goldline("run", f"--run-date={DAY}", "--flows=startups", *arguments)
+
+    @contextmanager
+    def begun(self) -> Iterator[subprocess.Popen[str]]:
+        """A run under way, ended with the block; events come on its standard output."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "goldline.cli", "run", "--json", f"--run-date={DAY}", "--flows=startups"],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(self.folder), "GOLDLINE_HOME": str(self.home)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         done = self.goldline("query", "--json", sql)
@@ -134,3 +152,25 @@ def test_a_failed_run_of_selected_tasks_stays_one_of_these(project: Project) -> 
     assert done.returncode == 0, done.stdout + done.stderr
     assert project.ran == {"dim_startup", "finish_run"}
     assert project.query("select flow from ops.runs where flow is not null") == finished
+
+
+def test_an_interrupted_run_is_the_one_to_take_up_and_leaves_no_temporary_files(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with project.begun() as process:
+        events = map(json.loads, process.stdout or ())
+        next(e for e in events if (e["event"], e.get("task")) == ("started", "stg_startups"))
+        running = (project.home / "runs" / "latest").resolve()
+        refused = project.goldline("resume")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=SECONDS)
+    assert (refused.returncode, refused.stderr) == (2, f"goldline: the run {running.name} is still running\n")
+    assert process.returncode == 130
+    assert f"goldline resume --run {running.name}\n" in said
+    done = project.goldline("resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (project.home / "runs" / "latest").resolve() == running
+    assert project.ran >= {"stg_startups", "dim_startup", "finish_run"}
+    assert project.goldline("retry", "dim-startup").returncode == 0
+    assert list(tmp_path.iterdir()) == []
