@@ -231,6 +231,7 @@ def test_the_same_date_again_gives_the_same_rows_and_tells_a_program_so(
     assert (told["count"], told["total"], told["unit"]) == (exported, exported, "documents")
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_from_what_earlier_runs_built(
     place: Place, published: dict[str, list[dict[str, Any]]]
 ) -> None:
