@@ -19,6 +19,7 @@ import pytest
 
 from goldline.local import stack
 from tests.support.project_copy import copied
+from tests.support.run_outcome import goldline
 
 pytestmark = pytest.mark.slow
 DAY = date(2026, 11, 13)
@@ -35,15 +36,7 @@ class Project:
     home: Path
 
     def goldline(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "goldline.cli", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(self.folder), "GOLDLINE_HOME": str(self.home)},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
+        return goldline(self.home, *arguments, folder=self.folder)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.goldline("run", f"--run-date={DAY}", "--flows=startups", *arguments)
