@@ -109,6 +109,9 @@ def test_one_table_after_an_edit_of_its_select_has_the_new_answer(project: Proje
     assert project.ran == ALWAYS | {"dim_startup"}
     assert not all(name.islower() for name in project.countries())
     assert "nothing is selected" in project.run("--select", "modified+").stdout
+    refused = project.run("--select", "dim_startup", "--full-refresh", "stg_startups")
+    assert refused.returncode == 2
+    assert "--full-refresh stg_startups: it is not among what --select names" in refused.stderr
 
 
 def test_a_failed_run_is_taken_up_with_the_select_that_was_mended(project: Project) -> None:
