@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from goldline.local import processes
 HOST = "127.0.0.1"
 PROJECT = "local"
 TRIES = 3
+# Last words of a server in Go, Java or Python that could not listen; the warehouse has a second port, for gRPC.
+PORT_TAKEN = re.compile(r"address already in use|failed to bind", re.IGNORECASE)
 REQUEST_SECONDS = 120.0
 
 
@@ -55,13 +58,17 @@ class Server:
         """
         processes.wait_until(self._answers, self.process, self.log, self.plan.seconds)
 
+    def found_its_port_taken(self) -> bool:
+        """Whether, after its end, another process listens on its port, or its last words are that it could not."""
+        return processes.is_listening(self.plan.port) or bool(PORT_TAKEN.search(processes.last_lines(self.log)))
+
     def _answers(self) -> bool:
         if self.plan.ready_path is None:
             return processes.is_listening(self.plan.port)
         connection = http.client.HTTPConnection(HOST, self.plan.port, timeout=5)
         try:
             connection.request("GET", self.plan.ready_path)
-            return bool(connection.getresponse().status)
+            return connection.getresponse().status == HTTPStatus.OK  # another server on its port says otherwise
         except (OSError, http.client.HTTPException):
             return False
         finally:

@@ -151,7 +151,7 @@ class Stack:
                 self._try_servers()
                 break
             except processes.StartError:
-                taken = [s for s in self._servers if s.process.poll() and processes.is_listening(s.plan.port)]
+                taken = [s for s in self._servers if s.process.poll() and s.found_its_port_taken()]
                 self._stop_servers()
                 if not taken or attempt == servers.TRIES - 1:
                     raise

@@ -118,14 +118,16 @@ def test_left_over_processes_are_ended_only_if_they_are_ours(tmp_path: Path) -> 
         foreign.wait()
 
 
+@pytest.mark.parametrize("place", range(4), ids=["storage", "bigquery", "bigquery_read", "firestore"])
 def test_a_port_that_is_taken_meanwhile_is_no_problem(
-    home: Path, monkeypatch: pytest.MonkeyPatch, stack: Addresses
+    home: Path, monkeypatch: pytest.MonkeyPatch, stack: Addresses, place: int
 ) -> None:
-    plain, given = processes.free_port, iter([stack.storage])
+    plain, given = processes.free_port, iter([*[0] * place, stack.storage])
     monkeypatch.setattr(processes, "free_port", lambda: next(given, None) or plain())
     started = Stack.start(home)
     assert started
-    assert started.addresses.storage != stack.storage
+    there = started.addresses
+    assert stack.storage not in (there.storage, there.bigquery, there.bigquery_read, there.firestore)
     started.stop()
 
 
