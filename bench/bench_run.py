@@ -34,7 +34,7 @@ from goldline.local.sqltest.memory import FOLDER as REMEMBERED
 from goldline.project import root
 
 ROUNDS = 3
-DATE = date(2026, 11, 17)  # a Tuesday, on which nothing is trained that was not due
+DATE = date(2026, 11, 17)  # a Tuesday: models are trained in the first run alone
 PACKAGES = ("kfp", "local-bigquery", "duckdb", "google-cloud-bigquery", "google-cloud-firestore")
 ISOLATED, OTHER = "isolated", "other"
 

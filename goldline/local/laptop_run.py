@@ -22,6 +22,7 @@ from goldline.local.selection import OUTPUT, Plan, Tasks, earlier_results, resul
 from goldline.local.servers import PROJECT
 from goldline.runs.context import EVERYTHING, NOT_SIMULATED, RETRY
 from goldline.runs.pace import Amount
+from goldline.runs.parameters import listed
 from goldline.spec import compiled as spec
 from goldline.spec.check.given import declared_in
 
@@ -175,9 +176,9 @@ def _selected(content: Mapping[str, Any], words: Sequence[str], home: Path, argu
     runs = {**defaults, **arguments}
     flows = {str(flow) for flow in tasks.flow.values() if flow and runs.get(f"run_{flow}", True)}
     chosen = tasks.selected(words, earlier, flows)
-    for table in str(arguments.get("full_refresh") or EVERYTHING).split(","):
-        if table != EVERYTHING and table.strip().rpartition(".")[2].replace("_", "-") not in chosen:
-            raise ValueError(f"--full-refresh {table.strip()}: it is not among what --select names")
+    for table in listed(arguments.get("full_refresh", "")):
+        if table != EVERYTHING and table.rpartition(".")[2].replace("_", "-") not in chosen:
+            raise ValueError(f"--full-refresh {table}: it is not among what --select names")
     return tasks.plan(chosen | tasks.always if chosen else chosen, earlier, chosen)
 
 

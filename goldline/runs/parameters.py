@@ -37,6 +37,11 @@ def check(parameters: Mapping[str, object]) -> None:
         raise ParameterError("\n".join(problems))
 
 
+def listed(names: str) -> tuple[str, ...]:
+    """Names in a list with commas; an empty one counts for nothing."""
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
 def refreshed(names: str, tables: Iterable[str]) -> tuple[str, ...]:
     """Parse the parameter full_refresh: the tables to rebuild, named with or without their datasets.
 
@@ -47,7 +52,7 @@ def refreshed(names: str, tables: Iterable[str]) -> tuple[str, ...]:
     Raises:
         ParameterError: a name is not that of a table.
     """
-    asked = tuple(name.strip() for name in names.split(",") if name.strip())
+    asked = listed(names)
     known = {"all", *(known for table in tables for known in (table, table.split(".", maxsplit=1)[1]))}
     if unknown := [name for name in asked if name not in known]:
         raise ParameterError(f"full_refresh: no table {unknown[0]}, expected some of {', '.join(sorted(known))}")
