@@ -1,8 +1,8 @@
 """Choice of the tasks that a run on this machine executes; tables that are not selected are read as last published.
 
 Words like dbt's, https://docs.getdbt.com/reference/node-selection/syntax: `x` is a task, `+x` it and all before it,
-`x+` it and all after it, `1+x` and `x+1` as many steps. goldline's own: `@flow` all of a flow, `modified` the tasks that
-have changed since they last succeeded. Several are joined; with a comma between two, only what both name.
+`x+` it and all after it, `1+x` and `x+1` as many steps. goldline's own: `@flow` all of a flow, `modified` the tasks
+that have changed since they last succeeded. Several are joined; with a comma between two, only what both name.
 """
 
 import difflib
